@@ -1,0 +1,18 @@
+"""The code that two or more notebooks of the course share. Start reading in `training.py`."""
+
+import importlib.metadata
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"gan_utils trains with tf.GradientTape, but Keras runs on the {keras.backend.backend()} backend. "
+        "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
+    )
+
+from gan_utils import data, losses, models, plotting, training  # noqa: E402
+from gan_utils.budgets import budget, budget_name  # noqa: E402
+from gan_utils.training import GAN  # noqa: E402
+
+__all__ = ["GAN", "budget", "budget_name", "data", "losses", "models", "plotting", "training"]
+__version__ = importlib.metadata.version("gan_utils")

@@ -1,0 +1,223 @@
+"""Real samples: the shipped digits, toy distributions whose density is known, and the pipeline that feeds `fit`.
+
+Images are float32 in [-1, 1], the range of tanh, and carry a channel axis: (samples, height, width, channels).
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+_PACKAGE = pathlib.Path(__file__).parent
+_FOLDERS = (_PACKAGE.parent / "data", _PACKAGE / "_data")  # a checkout; an installed package
+
+
+def load_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """The handwritten digits of MNIST, from the file that the course ships.
+
+    Args:
+        split: "train" for 60,000 digits, "test" for 10,000.
+
+    Returns:
+        images: float32 in [-1, 1], (samples, 28, 28, 1); the paper is -1, the ink is +1.
+        labels: int64, (samples,), 0 to 9.
+
+    Raises:
+        ValueError: the split has another name, or the file is damaged.
+        FileNotFoundError: the file is missing.
+
+    Reference: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition, 1998.
+
+    Example:
+        >>> images, labels = load_mnist("test")
+        >>> print(images.shape, images.dtype, images.min(), images.max(), labels[:3])
+        (10000, 28, 28, 1) float32 -1.0 1.0 [7 2 1]
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"Got split={split!r}, expected 'train' or 'test'.")
+    with np.load(shipped_file("mnist.npz"), allow_pickle=False) as arrays:
+        pixels, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    return to_signed(pixels[..., np.newaxis]), labels.astype(np.int64)
+
+
+def shipped_file(name: str) -> pathlib.Path:
+    """Path of a file that the course ships, once its sha256 agrees with `data/manifest.json`.
+
+    Raises:
+        FileNotFoundError: the file, or the folder of data, is missing.
+        ValueError: the file's content is not what was shipped.
+
+    Example:
+        >>> print(shipped_file("mnist.npz").name)
+        mnist.npz
+    """
+    folder = next((folder for folder in _FOLDERS if (folder / "manifest.json").is_file()), None)
+    if folder is None:
+        raise FileNotFoundError(f"No manifest.json in {' or '.join(map(str, _FOLDERS))}. Install gan_utils again.")
+    path = folder / name
+    mend = "Restore it with 'git checkout -- data' in a clone of the course, or install gan_utils again."
+    if not path.is_file():
+        raise FileNotFoundError(f"The data file {path} is missing. {mend}")
+    expected = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))[name]["sha256"]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise ValueError(f"The data file {path} is damaged: its sha256 is {found}, expected {expected}. {mend}")
+    return path
+
+
+def to_signed(pixels: np.ndarray) -> np.ndarray:
+    """From bytes 0 … 255, as image files hold them, to float32 in [-1, 1], as the networks see them.
+
+    Raises:
+        ValueError: the array is not of unsigned bytes.
+
+    Example:
+        >>> print(to_signed(np.array([0, 255], dtype=np.uint8)))
+        [-1.  1.]
+    """
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"Got pixels of type {pixels.dtype}, expected uint8 in 0 … 255.")
+    return pixels.astype(np.float32) / 127.5 - 1.0
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """From [-1, 1] back to bytes 0 … 255, rounded to the nearest; the inverse of `to_signed`.
+
+    Raises:
+        ValueError: a value is NaN or outside [-1, 1].
+
+    Example:
+        >>> print(to_bytes(np.array([-1.0, 0.0, 1.0])))
+        [  0 128 255]
+    """
+    images = check_images(images)
+    return np.rint((images + 1.0) * 127.5).astype(np.uint8)
+
+
+def check_images(images: np.ndarray) -> np.ndarray:
+    """The images as an array, if they are finite and in [-1, 1].
+
+    Raises:
+        ValueError: there are none, a value is NaN, or one lies outside [-1, 1].
+
+    Example:
+        >>> check_images(np.full((1, 2, 2, 1), 200.0))
+        Traceback (most recent call last):
+        ...
+        ValueError: Got values from 200 to 200, expected [-1, 1]. Bytes become that by gan_utils.data.to_signed.
+    """
+    images = np.asarray(images)
+    if images.size == 0:
+        raise ValueError(f"Got no images: an array of shape {images.shape}.")
+    low, high = images.min(), images.max()
+    if np.isnan(low):
+        count = np.count_nonzero(np.isnan(images))
+        raise ValueError(f"Got {count} NaN among {images.size} values. Look for a division by 0, or remove the images.")
+    if low < -1.0 or high > 1.0:
+        raise ValueError(
+            f"Got values from {low:g} to {high:g}, expected [-1, 1]. Bytes become that by gan_utils.data.to_signed."
+        )
+    return images
+
+
+def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Dataset:
+    """A pipeline of minibatches for `GAN.fit`: all samples once an epoch, in a new order each epoch.
+
+    The last batch of an epoch holds what is left. The same seed gives the same orders.
+
+    Args:
+        samples: images (samples, height, width, channels) in [-1, 1], or vectors (samples, features) in any range.
+        batch_size: samples in a minibatch.
+        seed: of the shuffling.
+
+    Returns:
+        A dataset of float32 batches, (batch, …).
+
+    Raises:
+        ValueError: no samples, a rank other than 2 or 4, NaN, images outside [-1, 1], or a batch size below 1.
+
+    Example:
+        >>> dataset = batches(np.zeros((10, 28, 28, 1)), batch_size=4)
+        >>> print([len(batch) for batch in dataset])
+        [4, 4, 2]
+    """
+    samples = np.asarray(samples, dtype=np.float32)
+    if samples.ndim not in (2, 4):
+        raise ValueError(
+            f"Got samples of shape {samples.shape}, expected (samples, height, width, channels) for images or "
+            "(samples, features) for vectors. A missing channel axis is added by images[..., np.newaxis]."
+        )
+    if samples.ndim == 4:
+        check_images(samples)
+    elif samples.size == 0 or not np.isfinite(samples).all():
+        raise ValueError(f"Got samples of shape {samples.shape} that are empty or not finite, expected real numbers.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"Got batch_size={batch_size!r}, expected a whole number of at least 1.")
+    # Shuffling indices and gathering whole batches is many times cheaper than moving images one by one.
+    table = tf.constant(samples)
+    order = tf.data.Dataset.range(len(samples)).shuffle(len(samples), seed=seed)
+    return order.batch(batch_size).map(lambda indices: tf.gather(table, indices)).prefetch(tf.data.AUTOTUNE)
+
+
+def gaussian_mixture(samples: int, centers: np.ndarray, std: float, seed: int = 0) -> np.ndarray:
+    """Draws from a mixture of Gaussians of equal weight and width: toy data whose density is known.
+
+    Args:
+        samples: how many to draw.
+        centers: (modes, dimensions), one row a mode; see `ring_centers` and `grid_centers`. [[4.0]] is N(4, std²).
+        std: standard deviation of every mode, in each direction; positive.
+        seed: of the draw.
+
+    Returns:
+        float32, (samples, dimensions).
+
+    Raises:
+        ValueError: fewer than one sample, centers of another rank, or a standard deviation that is not positive.
+
+    Example:
+        >>> print(gaussian_mixture(2500, ring_centers(8), std=0.01).shape)
+        (2500, 2)
+    """
+    centers = np.asarray(centers, dtype=np.float64)
+    if centers.ndim != 2 or not centers.size:
+        raise ValueError(f"Got centers of shape {centers.shape}, expected (modes, dimensions), such as [[4.0]].")
+    if samples < 1 or not std > 0:
+        raise ValueError(f"Got samples={samples!r} and std={std!r}, expected at least 1 sample and std > 0.")
+    random = np.random.default_rng(seed)
+    chosen = centers[random.integers(len(centers), size=samples)]  # (samples, dimensions)
+    return (chosen + std * random.standard_normal(chosen.shape)).astype(np.float32)
+
+
+def ring_centers(modes: int = 8, radius: float = 1.0) -> np.ndarray:
+    """Points spaced evenly on a circle, (modes, 2): the usual test for mode collapse.
+
+    Raises:
+        ValueError: fewer than one mode, or a radius that is not positive.
+
+    Example:
+        >>> print(np.abs(ring_centers(4).round(2)).tolist())
+        [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+    if modes < 1 or not radius > 0:
+        raise ValueError(f"Got modes={modes!r} and radius={radius!r}, expected at least 1 mode and radius > 0.")
+    angles = np.linspace(0.0, 2.0 * np.pi, modes, endpoint=False)  # with the endpoint, mode 0 would come twice
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def grid_centers(side: int = 5, spacing: float = 2.0) -> np.ndarray:
+    """Points of a square grid around the origin, (side², 2).
+
+    Raises:
+        ValueError: fewer than one point a side, or a spacing that is not positive.
+
+    Example:
+        >>> print(grid_centers(2).tolist())
+        [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]
+    """
+    if side < 1 or not spacing > 0:
+        raise ValueError(f"Got side={side!r} and spacing={spacing!r}, expected at least 1 point and spacing > 0.")
+    ticks = spacing * (np.arange(side) - (side - 1) / 2)
+    return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -1,0 +1,165 @@
+"""Pictures of samples and of training. Functions take an axes object or make one, return it, and never show it."""
+
+import base64
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import imageio.v3 as imageio
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML
+from matplotlib.axes import Axes
+
+REAL_COLOR = "#2f6db3"
+FAKE_COLOR = "#d1731f"
+
+
+def tile(images: np.ndarray, columns: int, padding: int = 2) -> np.ndarray:
+    """Lays images side by side, row by row, in one array with light lines between them.
+
+    Args:
+        images: (samples, height, width, channels) in [-1, 1], with 1 or 3 channels.
+        columns: images in a row; places that stay empty in the last row are light.
+        padding: width of the lines, in pixels.
+
+    Returns:
+        (rows·(height + padding) − padding, columns·(width + padding) − padding), and 3 channels for colour.
+
+    Raises:
+        ValueError: the images have another rank or number of channels, or `columns` is below 1.
+
+    Example:
+        >>> print(tile(np.zeros((5, 28, 28, 1)), columns=3).shape)
+        (58, 88)
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
+        raise ValueError(f"Got images of shape {images.shape}, expected (samples, height, width, 1 or 3).")
+    if columns < 1:
+        raise ValueError(f"Got columns={columns!r}, expected at least 1.")
+    count, height, width, channels = images.shape
+    rows = math.ceil(count / columns)
+    canvas = np.ones((rows * columns, height + padding, width + padding, channels), dtype=images.dtype)
+    canvas[:count, :height, :width] = images
+    canvas = canvas.reshape(rows, columns, height + padding, width + padding, channels).swapaxes(1, 2)
+    canvas = canvas.reshape(rows * (height + padding), columns * (width + padding), channels)
+    canvas = canvas[: canvas.shape[0] - padding, : canvas.shape[1] - padding]
+    return canvas[..., 0] if channels == 1 else canvas
+
+
+def image_grid(images: np.ndarray, columns: int = 8, title: str = "", ax: Axes | None = None) -> Axes:
+    """Shows images in [-1, 1] as a grid; see `tile`.
+
+    Example:
+        >>> ax = image_grid(np.zeros((8, 28, 28, 1)), title="Nothing yet")
+        >>> plt.close(ax.figure)
+    """
+    picture = tile(images, columns)
+    if ax is None:
+        height, width = picture.shape[:2]
+        _, ax = plt.subplots(figsize=(8, 8 * height / width + 0.4), layout="constrained")
+    ax.imshow((picture + 1.0) / 2.0, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    ax.set_title(title)
+    ax.axis("off")
+    return ax
+
+
+def losses(history: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+    """Both players' losses against the epoch. The dashed lines are their values where D = 1/2 everywhere.
+
+    Args:
+        history: `gan.history.history`, or what `gan.fit(...).history` returned, of the minimax or non-saturating game.
+        ax: where to draw.
+
+    Raises:
+        ValueError: the history lacks a loss.
+
+    Example:
+        >>> ax = losses({"d_loss": [1.2, 1.3], "g_loss": [0.9, 0.8]})
+        >>> plt.close(ax.figure)
+    """
+    ax = _curves(history, {"d_loss": ("discriminator", REAL_COLOR), "g_loss": ("generator", FAKE_COLOR)}, ax)
+    ax.axhline(math.log(4.0), color=REAL_COLOR, linestyle="--", linewidth=1, label="log 4")
+    ax.axhline(math.log(2.0), color=FAKE_COLOR, linestyle="--", linewidth=1, label="log 2")
+    ax.set(ylabel="loss (nats)", title="Losses")
+    ax.legend()
+    return ax
+
+
+def probabilities(history: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+    """Mean D(x) and D(G(z)) against the epoch. At equilibrium both are 1/2, the dashed line.
+
+    Args:
+        history: as for `losses`.
+        ax: where to draw.
+
+    Raises:
+        ValueError: the history lacks D(x) or D(G(z)).
+
+    Example:
+        >>> ax = probabilities({"D(x)": [0.9, 0.6], "D(G(z))": [0.1, 0.4]})
+        >>> plt.close(ax.figure)
+    """
+    names = {"D(x)": ("D(x), real", REAL_COLOR), "D(G(z))": ("D(G(z)), generated", FAKE_COLOR)}
+    ax = _curves(history, names, ax)
+    ax.axhline(0.5, color="gray", linestyle="--", linewidth=1, label="½, cannot tell")
+    ax.set(ylabel="probability", ylim=(0.0, 1.0), title="What D says of real and generated samples")
+    ax.legend()
+    return ax
+
+
+def write_gif(frames: Sequence[np.ndarray], path: str | pathlib.Path, seconds: float = 0.2) -> None:
+    """Writes frames as a GIF that repeats and rests for a second on its last frame.
+
+    Args:
+        frames: uint8 arrays of one shape, (height, width) or (height, width, 3).
+        path: where to; folders that are missing are made.
+        seconds: time that each frame stays.
+
+    Raises:
+        ValueError: no frames, frames of several shapes, or pixels that are not uint8.
+
+    Example:
+        >>> write_gif([np.zeros((8, 8), np.uint8)] * 2, "build/example.gif")
+    """
+    shapes = {(frame.shape, str(frame.dtype)) for frame in frames}
+    if len(shapes) != 1 or any(dtype != "uint8" for _, dtype in shapes):
+        raise ValueError(f"Got frames of {sorted(shapes)}, expected one or more uint8 arrays of one shape.")
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    durations = [1000 * seconds] * (len(frames) - 1) + [1000.0]  # milliseconds
+    imageio.imwrite(path, np.stack(frames), extension=".gif", duration=durations, loop=0)
+
+
+def show_gif(path: str | pathlib.Path, width: int = 640) -> HTML:
+    """The GIF as a notebook output that holds the file itself, so that it plays wherever the notebook is read.
+
+    Args:
+        path: of the GIF.
+        width: in pixels, on the page.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> write_gif([np.zeros((8, 8), np.uint8)] * 2, "build/example.gif")
+        >>> print(show_gif("build/example.gif").data[:39])
+        <img width="640" src="data:image/gif;ba
+    """
+    encoded = base64.b64encode(pathlib.Path(path).read_bytes()).decode()
+    return HTML(f'<img width="{width}" src="data:image/gif;base64,{encoded}">')
+
+
+def _curves(
+    history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[str, str]], ax: Axes | None
+) -> Axes:
+    missing = [name for name in names if name not in history]
+    if missing:
+        raise ValueError(f"The history has {sorted(history)}, but lacks {missing}. Pass gan.history.history.")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    for name, (label, color) in names.items():
+        ax.plot(range(1, len(history[name]) + 1), history[name], color=color, label=label)
+    ax.set_xlabel("epoch")
+    return ax

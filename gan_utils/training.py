@@ -1,0 +1,371 @@
+"""`GAN`, a `keras.Model` with the one custom `train_step` of the course, and the callbacks that go with it.
+
+Reference: I. Goodfellow et al., Generative Adversarial Nets, 2014, arXiv:1406.2661.
+"""
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gan_utils import data, losses, plotting
+
+Critic = Callable[[tf.Tensor], tf.Tensor]
+Penalty = Callable[[Critic, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@keras.saving.register_keras_serializable("gan_utils")
+class GAN(keras.Model):
+    """A generator and a discriminator that learn from each other, step for step as in Algorithm 1 of the 2014 paper.
+
+        for each training iteration                              fit: one `train_step`
+            for k steps                                          `d_steps`
+                sample m latents z from N(0, I)                  `discriminator_step`
+                sample m real x from the data                    one batch of the dataset, fresh in each of the k steps
+                update D to climb log D(x) + log(1 − D(G(z)))    `objective.discriminator`, `d_optimizer`
+            sample m latents z                                   `generator_step`
+            update G to descend log(1 − D(G(z)))                 `objective.generator`, `g_optimizer`
+
+    Real and fake samples pass through the discriminator as two batches, so that batch normalisation does not mix
+    their statistics. Each player runs in training mode in both steps, but a step moves only the weights and running
+    statistics of its own player.
+
+    Differs from the paper: any Keras optimizers in place of momentum, and any `losses.Objective`; the default is the
+    non-saturating one. The last batch of an epoch may be smaller than the others.
+
+    Args:
+        generator: model from (batch, latent_dim) to samples.
+        discriminator: model from samples to (batch, 1) logits.
+        latent_dim: length of the latent vector z.
+        seed: of the latent noise. None draws one, reproducibly after `keras.utils.set_random_seed`.
+
+    Raises:
+        TypeError: a network is not a built `keras.Model`.
+        ValueError: the shapes do not fit together, or the discriminator does not return one logit.
+
+    Example:
+        >>> from gan_utils import data, models
+        >>> gan = GAN(models.mlp_generator(2, (1,), (8,), None), models.mlp_discriminator((1,), (8,)), latent_dim=2)
+        >>> gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))
+        >>> history = gan.fit(data.batches(np.zeros((32, 1)), batch_size=16), epochs=2, verbose=0)
+        >>> print(list(history.history), gan.sample(5).shape)
+        ['d_loss', 'g_loss', 'D(x)', 'D(G(z))'] (5, 1)
+    """
+
+    def __init__(
+        self, generator: keras.Model, discriminator: keras.Model, latent_dim: int, seed: int | None = None, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        _check_networks(generator, discriminator, latent_dim)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.latent_dim = latent_dim
+        self.noise = keras.random.SeedGenerator(seed)
+        self.d_loss = keras.metrics.Mean(name="d_loss")
+        self.g_loss = keras.metrics.Mean(name="g_loss")
+        self.real_score = keras.metrics.Mean(name="D(x)")
+        self.fake_score = keras.metrics.Mean(name="D(G(z))")
+        self.built = True
+
+    def compile(
+        self,
+        d_optimizer: keras.optimizers.Optimizer,
+        g_optimizer: keras.optimizers.Optimizer,
+        objective: losses.Objective | None = None,
+        penalty: Penalty | None = None,
+        d_steps: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """Chooses the method: what the players minimise, and how.
+
+        Args:
+            d_optimizer: updates the discriminator.
+            g_optimizer: updates the generator; another object than `d_optimizer`, since each keeps its own moments.
+            objective: losses of both players; None is `losses.non_saturating()`.
+            penalty: `(critic, real, fake) -> scalar`, added to the discriminator's loss. `critic` maps samples to logits.
+            d_steps: discriminator steps to each generator step: k of Algorithm 1.
+            **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in `keras.Model.compile`.
+
+        Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: `d_steps` is below 1, or both players share an optimizer.
+        """
+        objective = losses.non_saturating() if objective is None else objective
+        _check_recipe(d_optimizer, g_optimizer, objective, penalty, d_steps)
+        super().compile(optimizer=None, **kwargs)
+        self.d_optimizer = d_optimizer
+        self.g_optimizer = g_optimizer
+        self.objective = objective
+        self.penalty = penalty
+        self.d_steps = d_steps
+        d_optimizer.build(self.discriminator.trainable_variables)
+        g_optimizer.build(self.generator.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Means over the epoch so far: both losses, and D(x) and D(G(z)) as probabilities, as D's step sees them."""
+        return [self.d_loss, self.g_loss, self.real_score, self.fake_score]
+
+    def fit(self, dataset: tf.data.Dataset, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does, and stops with a message if a loss becomes NaN.
+
+        An epoch is one pass over the data: with `d_steps` = k, it holds a k-th as many training iterations as batches;
+        up to k − 1 batches at its end, too few for one more, are left out.
+
+        Args:
+            dataset: batches of real samples, such as `data.batches` returns.
+            **kwargs: `epochs`, `callbacks`, `verbose` … as in `keras.Model.fit`.
+
+        Returns:
+            The history of `metrics`, epoch by epoch.
+
+        Raises:
+            TypeError: the dataset is not a `tf.data.Dataset`.
+            ValueError: its batches do not have the discriminator's input shape, or there are too few.
+        """
+        self._assert_compile_called("fit")
+        _check_dataset(dataset, self.discriminator.input_shape, self.d_steps)
+        callbacks = [StopAtNaN(), *kwargs.pop("callbacks", [])]
+        if self.d_steps > 1:
+            dataset = _in_groups(dataset, self.d_steps)
+        return super().fit(dataset, shuffle=False, callbacks=callbacks, **kwargs)
+
+    def train_step(self, batches: tf.Tensor | tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """One iteration of Algorithm 1: `d_steps` steps of the discriminator, then one of the generator.
+
+        Args:
+            batches: one batch of real samples, (batch, …), or a tuple of `d_steps` of them where that is more than 1.
+        """
+        batches = batches if self.d_steps > 1 else (batches,)
+        for real in batches:
+            self.discriminator_step(real)
+        self.generator_step(tf.shape(real)[0])
+        return self.get_metrics_result()
+
+    def discriminator_step(self, real: tf.Tensor) -> None:
+        """Updates D on real samples, (batch, …), and as many fresh fakes. Nothing of G changes."""
+        batch_size = tf.shape(real)[0]
+        with _keep_statistics(self.generator):
+            fake = self.generator(self.latent(batch_size), training=True)
+        with tf.GradientTape() as tape:
+            loss, real_logits, fake_logits = self.discriminator_loss(real, fake)
+        variables = self.discriminator.trainable_variables
+        self.d_optimizer.apply(tape.gradient(loss, variables), variables)
+        self.d_loss.update_state(loss, sample_weight=batch_size)
+        self.real_score.update_state(tf.sigmoid(real_logits))
+        self.fake_score.update_state(tf.sigmoid(fake_logits))
+
+    def generator_step(self, batch_size: int | tf.Tensor) -> None:
+        """Updates G on `batch_size` fresh latents. Nothing of D changes."""
+        latent = self.latent(batch_size)
+        with _keep_statistics(self.discriminator), tf.GradientTape() as tape:
+            loss = self.generator_loss(self.generator(latent, training=True))
+        variables = self.generator.trainable_variables
+        self.g_optimizer.apply(tape.gradient(loss, variables), variables)
+        self.g_loss.update_state(loss, sample_weight=batch_size)
+
+    def discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What D minimises: a scalar, and the logits of both batches, (batch, 1). Override it for another game."""
+        real_logits = self.discriminator(real, training=True)
+        fake_logits = self.discriminator(fake, training=True)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        if self.penalty is not None:
+            loss += self.penalty(lambda samples: self.discriminator(samples, training=True), real, fake)
+        return loss, real_logits, fake_logits
+
+    def generator_loss(self, fake: tf.Tensor) -> tf.Tensor:
+        """What G minimises, given its samples: a scalar. Override it for another game."""
+        return self.objective.generator(self.discriminator(fake, training=True))
+
+    def latent(self, count: int | tf.Tensor, seed: int | None = None) -> tf.Tensor:
+        """Draws latent vectors from N(0, I), (count, latent_dim): fresh ones, or always the same for a given seed."""
+        return keras.random.normal((count, self.latent_dim), seed=self.noise if seed is None else seed)
+
+    def sample(self, count: int, seed: int | None = None) -> np.ndarray:
+        """Draws samples from the generator in inference mode.
+
+        Args:
+            count: how many, at least 1.
+            seed: the same seed gives the same latent vectors; None draws fresh ones.
+
+        Returns:
+            NumPy array, (count, …), in the generator's range.
+
+        Raises:
+            ValueError: fewer than one sample is asked for.
+        """
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"Got count={count!r}, expected a whole number of at least 1.")
+        return self.generator.predict(self.latent(count, seed), batch_size=256, verbose=0)
+
+    def call(self, latent: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The generator's samples for the given latent vectors."""
+        return self.generator(latent, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs: both networks and the latent size."""
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        config = {name: keras.saving.serialize_keras_object(network) for name, network in networks.items()}
+        return {"name": self.name, "latent_dim": self.latent_dim, **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GAN":
+        """A new `GAN` from what `get_config` returned."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "discriminator")
+        }
+        return cls(**{**config, **networks})
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends training, with a message, as soon as a metric is NaN or infinite. `GAN.fit` always has one.
+
+    Keras' own `TerminateOnNaN` watches a metric called `loss`, which a GAN does not have.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        broken = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
+        if broken:
+            self.model.stop_training = True
+            print(
+                f"\nTraining stopped at batch {batch + 1}: {', '.join(broken)} not finite. The networks' weights are "
+                "spoiled; the history and samples of the epochs before are intact. Try a lower learning rate."
+            )
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws the generator's images of the same latent points before training and after every epoch.
+
+    Images that are not finite are left out, so that the frames before a failure stay.
+
+    Args:
+        path: where to write the frames as a GIF when training ends; None for no file.
+        rows: of the grid.
+        columns: of the grid.
+        seed: of the latent points.
+
+    Attributes:
+        frames: list of uint8 arrays, (height, width) or (height, width, 3), one a picture.
+
+    Raises:
+        ValueError: rows or columns below 1.
+
+    Example:
+        >>> callback = SampleGrid(path=None, rows=2, columns=8)
+        >>> callback.frames
+        []
+    """
+
+    def __init__(self, path: str | pathlib.Path | None = None, rows: int = 4, columns: int = 8, seed: int = 0):
+        super().__init__()
+        if rows < 1 or columns < 1:
+            raise ValueError(f"Got rows={rows!r} and columns={columns!r}, expected at least 1 of each.")
+        self.path = path
+        self.rows = rows
+        self.columns = columns
+        self.seed = seed
+        self.frames: list[np.ndarray] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        if not self.frames:
+            self._draw()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._draw()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self.path is not None and self.frames:
+            plotting.write_gif(self.frames, self.path)
+
+    def _draw(self) -> None:
+        images = self.model.sample(self.rows * self.columns, seed=self.seed)
+        if np.isfinite(images).all():
+            self.frames.append(data.to_bytes(plotting.tile(images, self.columns)))
+
+
+@contextlib.contextmanager
+def _keep_statistics(network: keras.Model) -> Iterator[None]:
+    """Lets a network run in training mode and puts its running statistics back afterwards.
+
+    The states of random generators are integers. They stay moved, so that dropout never repeats a mask.
+    """
+    statistics = [variable for variable in network.non_trainable_variables if "float" in variable.dtype]
+    before = [tf.identity(variable.value) for variable in statistics]
+    yield
+    for variable, value in zip(statistics, before, strict=True):
+        variable.assign(value)
+
+
+def _in_groups(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
+    """Joins each `size` consecutive batches into a tuple, whatever the sizes of the batches."""
+
+    def members(window: tf.data.Dataset) -> tuple[tf.Tensor, ...]:
+        return tuple(window.skip(index).take(1).get_single_element() for index in range(size))
+
+    return dataset.window(size, drop_remainder=True).map(members).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_networks(generator: keras.Model, discriminator: keras.Model, latent_dim: int) -> None:
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        if not isinstance(network, keras.Model):
+            raise TypeError(f"Got a {type(network).__name__} as {name}, expected a keras.Model.")
+        if not network.built or not isinstance(network.input_shape, tuple):
+            raise TypeError(f"The {name} has no known input shape. Begin it with keras.Input(shape).")
+    if generator.input_shape != (None, latent_dim):
+        raise ValueError(
+            f"Got latent_dim={latent_dim!r} and a generator with input shape {generator.input_shape}, expected "
+            f"(None, {latent_dim}). Pass the latent size that the generator was built with."
+        )
+    if discriminator.input_shape != generator.output_shape:
+        raise ValueError(
+            f"The generator makes samples of shape {generator.output_shape}, but the discriminator reads "
+            f"{discriminator.input_shape}. Build both for the same shape."
+        )
+    if discriminator.output_shape != (None, 1):
+        raise ValueError(
+            f"The discriminator's output has shape {discriminator.output_shape}, expected (None, 1): one logit a "
+            "sample. End it with layers.Dense(1)."
+        )
+    activation = getattr(discriminator.layers[-1], "activation", None)
+    if activation not in (None, keras.activations.linear):
+        raise ValueError(
+            f"The discriminator ends with the activation {activation.__name__!r}, expected none: the losses take "
+            "logits. Use layers.Dense(1), and keras.ops.sigmoid where a probability is wanted."
+        )
+
+
+def _check_recipe(
+    d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: Any, d_steps: Any
+) -> None:
+    for name, optimizer in (("d_optimizer", d_optimizer), ("g_optimizer", g_optimizer)):
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"Got {name}={optimizer!r}, expected an optimizer such as keras.optimizers.Adam(2e-4).")
+    if d_optimizer is g_optimizer:
+        raise ValueError("Both players got the same optimizer. Make one for each: its moments belong to its weights.")
+    if not isinstance(objective, losses.Objective):
+        raise TypeError(f"Got objective={objective!r}, expected one such as gan_utils.losses.minimax().")
+    if penalty is not None and not callable(penalty):
+        raise TypeError(f"Got penalty={penalty!r}, expected a function (critic, real, fake) -> scalar, or None.")
+    if not isinstance(d_steps, int) or d_steps < 1:
+        raise ValueError(f"Got d_steps={d_steps!r}, expected a whole number of at least 1.")
+
+
+def _check_dataset(dataset: Any, input_shape: tuple[int | None, ...], d_steps: int) -> None:
+    if not isinstance(dataset, tf.data.Dataset):
+        raise TypeError(
+            f"Got a {type(dataset).__name__}, expected a tf.data.Dataset. gan_utils.data.batches makes one of an array."
+        )
+    shape = getattr(dataset.element_spec, "shape", None)
+    if shape is None or not shape.is_compatible_with(input_shape):
+        raise ValueError(
+            f"The dataset's elements are {dataset.element_spec}, expected batches of samples of shape {input_shape}, "
+            "as the discriminator reads them, without labels."
+        )
+    batches = dataset.cardinality().numpy()
+    if 0 <= batches < d_steps:
+        raise ValueError(f"The dataset has {batches} batches, expected at least d_steps={d_steps}. Use smaller batches.")
