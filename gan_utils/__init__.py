@@ -10,9 +10,21 @@ if keras.backend.backend() != "tensorflow":
         "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
     )
 
-from gan_utils import data, losses, models, plotting, training  # noqa: E402
-from gan_utils.budgets import budget, budget_name  # noqa: E402
-from gan_utils.training import GAN  # noqa: E402
+from gan_utils import data, losses, metrics, models, plotting, training
+from gan_utils.budgets import budget, budget_name
+from gan_utils.training import GAN, Progress, SampleGrid
 
-__all__ = ["GAN", "budget", "budget_name", "data", "losses", "models", "plotting", "training"]
+__all__ = [
+    "GAN",
+    "Progress",
+    "SampleGrid",
+    "budget",
+    "budget_name",
+    "data",
+    "losses",
+    "metrics",
+    "models",
+    "plotting",
+    "training",
+]
 __version__ = importlib.metadata.version("gan_utils")

@@ -6,12 +6,14 @@ Images are float32 in [-1, 1], the range of tanh, and carry a channel axis: (sam
 import hashlib
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 _PACKAGE = pathlib.Path(__file__).parent
 _FOLDERS = (_PACKAGE.parent / "data", _PACKAGE / "_data")  # a checkout; an installed package
+_MEND = "Restore it with 'git checkout -- data' in a clone of the course, or install gan_utils again."
 
 
 def load_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +30,7 @@ def load_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
         ValueError: the split has another name, or the file is damaged.
         FileNotFoundError: the file is missing.
 
-    Reference: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition, 1998.
+    Reference: Y. LeCun et al., Gradient-based learning applied to document recognition, 1998.
 
     Example:
         >>> images, labels = load_mnist("test")
@@ -53,18 +55,35 @@ def shipped_file(name: str) -> pathlib.Path:
         >>> print(shipped_file("mnist.npz").name)
         mnist.npz
     """
-    folder = next((folder for folder in _FOLDERS if (folder / "manifest.json").is_file()), None)
-    if folder is None:
-        raise FileNotFoundError(f"No manifest.json in {' or '.join(map(str, _FOLDERS))}. Install gan_utils again.")
-    path = folder / name
-    mend = "Restore it with 'git checkout -- data' in a clone of the course, or install gan_utils again."
-    if not path.is_file():
-        raise FileNotFoundError(f"The data file {path} is missing. {mend}")
-    expected = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))[name]["sha256"]
+    path = _find(name)
+    expected = json.loads(_find("manifest.json").read_text(encoding="utf-8"))[name]["sha256"]
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != expected:
-        raise ValueError(f"The data file {path} is damaged: its sha256 is {found}, expected {expected}. {mend}")
+        raise ValueError(f"The data file {path} is damaged: its sha256 is {found}, expected {expected}. {_MEND}")
     return path
+
+
+def load_results(name: str) -> dict[str, Any]:
+    """A committed table of measurements, `data/results/NAME.json`, as a script in `tools/` wrote it.
+
+    Each holds the `command` that made it, the `versions` and the `machine`, and under `runs` one record a training run.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+
+    Example:
+        >>> sorted(load_results("ring"))
+        ['command', 'machine', 'protocol', 'runs', 'versions']
+    """
+    return json.loads(_find(f"results/{name}.json").read_text(encoding="utf-8"))
+
+
+def _find(name: str) -> pathlib.Path:
+    paths = [folder / name for folder in _FOLDERS]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"The data file {name} is missing; looked for {' and '.join(map(str, paths))}. {_MEND}")
 
 
 def to_signed(pixels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ The discriminator returns a logit l, and D = sigmoid(l) is its probability that 
     −log D       = softplus(−l)
     −log (1 − D) = softplus(l)
 
-and softplus(l) = log(1 + eˡ) neither overflows nor takes the logarithm of 0, as log(sigmoid(l)) does for l below about −100.
+where softplus(l) = log(1 + eˡ) never takes the logarithm of 0, as log(sigmoid(l)) does for l below about −100.
 
 References: I. Goodfellow et al., Generative Adversarial Nets, 2014, arXiv:1406.2661. Label smoothing for GANs:
 T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498.

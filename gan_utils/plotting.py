@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 REAL_COLOR = "#2f6db3"
 FAKE_COLOR = "#d1731f"
@@ -109,6 +110,19 @@ def probabilities(history: Mapping[str, Sequence[float]], ax: Axes | None = None
     return ax
 
 
+def figure_frame(figure: Figure) -> np.ndarray:
+    """Turns a figure into one frame of a film, uint8 (height, width, 3), and closes it.
+
+    Example:
+        >>> figure_frame(plt.figure(figsize=(4, 3), dpi=50)).shape
+        (150, 200, 3)
+    """
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    plt.close(figure)
+    return pixels
+
+
 def write_gif(frames: Sequence[np.ndarray], path: str | pathlib.Path, seconds: float = 0.2) -> None:
     """Writes frames as a GIF that repeats and rests for a second on its last frame.
 
@@ -151,9 +165,7 @@ def show_gif(path: str | pathlib.Path, width: int = 640) -> HTML:
     return HTML(f'<img width="{width}" src="data:image/gif;base64,{encoded}">')
 
 
-def _curves(
-    history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[str, str]], ax: Axes | None
-) -> Axes:
+def _curves(history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[str, str]], ax: Axes | None) -> Axes:
     missing = [name for name in names if name not in history]
     if missing:
         raise ValueError(f"The history has {sorted(history)}, but lacks {missing}. Pass gan.history.history.")

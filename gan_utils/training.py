@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from gan_utils import data, losses, plotting
 
@@ -58,7 +59,12 @@ class GAN(keras.Model):
     """
 
     def __init__(
-        self, generator: keras.Model, discriminator: keras.Model, latent_dim: int, seed: int | None = None, **kwargs: Any
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        latent_dim: int,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         _check_networks(generator, discriminator, latent_dim)
@@ -87,7 +93,8 @@ class GAN(keras.Model):
             d_optimizer: updates the discriminator.
             g_optimizer: updates the generator; another object than `d_optimizer`, since each keeps its own moments.
             objective: losses of both players; None is `losses.non_saturating()`.
-            penalty: `(critic, real, fake) -> scalar`, added to the discriminator's loss. `critic` maps samples to logits.
+            penalty: `(critic, real, fake) -> scalar`, added to the discriminator's loss. `critic` maps samples to
+                logits.
             d_steps: discriminator steps to each generator step: k of Algorithm 1.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in `keras.Model.compile`.
 
@@ -201,7 +208,9 @@ class GAN(keras.Model):
         """
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"Got count={count!r}, expected a whole number of at least 1.")
-        return self.generator.predict(self.latent(count, seed), batch_size=256, verbose=0)
+        latent = self.latent(count, seed)
+        chunks = [self.generator(latent[start : start + 256], training=False) for start in range(0, count, 256)]
+        return np.concatenate([chunk.numpy() for chunk in chunks])
 
     def call(self, latent: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The generator's samples for the given latent vectors."""
@@ -236,6 +245,34 @@ class StopAtNaN(keras.callbacks.Callback):
                 f"\nTraining stopped at batch {batch + 1}: {', '.join(broken)} not finite. The networks' weights are "
                 "spoiled; the history and samples of the epochs before are intact. Try a lower learning rate."
             )
+
+
+class Progress(keras.callbacks.Callback):
+    """One line for a whole training: steps done, time left, and the metrics of the epoch so far.
+
+    For `fit(..., verbose=0)`, where Keras' own bar would fill a page with two lines an epoch. Written to stderr.
+
+    Example:
+        >>> Progress().on_train_end()
+    """
+
+    bar: tqdm | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        steps = self.params["steps"]
+        self.bar = tqdm(total=steps and steps * self.params["epochs"], unit="step")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        done = (self.epoch * self.params["steps"] if self.params["steps"] else 0) + batch + 1
+        self.bar.set_postfix({name: f"{value:.2f}" for name, value in (logs or {}).items()}, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 class SampleGrid(keras.callbacks.Callback):
@@ -339,9 +376,7 @@ def _check_networks(generator: keras.Model, discriminator: keras.Model, latent_d
         )
 
 
-def _check_recipe(
-    d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: Any, d_steps: Any
-) -> None:
+def _check_recipe(d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: Any, d_steps: Any) -> None:
     for name, optimizer in (("d_optimizer", d_optimizer), ("g_optimizer", g_optimizer)):
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(f"Got {name}={optimizer!r}, expected an optimizer such as keras.optimizers.Adam(2e-4).")
@@ -368,4 +403,6 @@ def _check_dataset(dataset: Any, input_shape: tuple[int | None, ...], d_steps: i
         )
     batches = dataset.cardinality().numpy()
     if 0 <= batches < d_steps:
-        raise ValueError(f"The dataset has {batches} batches, expected at least d_steps={d_steps}. Use smaller batches.")
+        raise ValueError(
+            f"The dataset has {batches} batches, expected at least d_steps={d_steps}. Use smaller batches."
+        )

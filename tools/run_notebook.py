@@ -1,0 +1,106 @@
+"""Executes notebooks from start to finish, with progress in the terminal.
+
+    python tools/run_notebook.py notebooks/01_vanilla_gan.ipynb --output build   # a copy, its page, its films
+    python tools/run_notebook.py notebooks/*.ipynb                               # in place: stores the outputs
+
+The environment variable GAN_BUDGET chooses the budget, as in the notebooks. Stored outputs hold no stderr, because
+progress bars and the log of TensorFlow differ from run to run.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+
+class TalkingClient(NotebookClient):
+    """Says which cell runs, and passes on what it prints while it runs."""
+
+    def process_message(self, message: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
+        if message["msg_type"] == "stream":
+            content = message["content"]
+            # Progress bars draw over themselves, which only a terminal shows well; TensorFlow's log is no news.
+            wanted = content["name"] == "stdout" or (sys.stdout.isatty() and "\r" in content["text"])
+            if wanted:
+                print(content["text"], end="", flush=True)
+        return super().process_message(message, cell, cell_index)
+
+
+def execute(path: pathlib.Path, folder: pathlib.Path) -> nbformat.NotebookNode:
+    """Runs every cell with `folder` as working directory. Raises nbclient's CellExecutionError where a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    code_cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    begin = time.perf_counter()
+
+    def announce(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        if cell_index in code_cells:
+            place = f"{code_cells.index(cell_index) + 1}/{len(code_cells)}, {time.perf_counter() - begin:.0f} s"
+            print(f"\n[{place}] {_heading(notebook, cell_index)}")
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    client = TalkingClient(
+        notebook,
+        timeout=None,
+        record_timing=False,
+        coalesce_streams=True,
+        on_cell_start=announce,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(stderr=subprocess.DEVNULL)  # of the kernel's own process: log lines of C++ libraries
+    return clean(notebook)
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Removes stderr and everything else that differs between two runs of the same notebook."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index:03d}"
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return notebook
+
+
+def _heading(notebook: nbformat.NotebookNode, cell_index: int) -> str:
+    lines = [
+        line
+        for cell in notebook.cells[:cell_index]
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+    ]
+    return next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="+", type=pathlib.Path)
+    parser.add_argument("--output", type=pathlib.Path, help="folder for an executed copy and its HTML page")
+    arguments = parser.parse_args()
+    for path in arguments.notebooks:
+        if arguments.output is None:
+            nbformat.write(execute(path, path.parent), path)
+            continue
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        begin = time.time()
+        notebook = execute(path, arguments.output.parent)
+        copy = arguments.output / path.name
+        nbformat.write(notebook, copy)
+        page, _ = HTMLExporter().from_notebook_node(notebook)
+        copy.with_suffix(".html").write_text(page, encoding="utf-8")
+        films = sorted(film for film in arguments.output.glob("*.gif") if film.stat().st_mtime >= begin)
+        print(f"\nDone in {time.time() - begin:.0f} s. Look at:")
+        for result in (copy, copy.with_suffix(".html"), *films):
+            print(f"  {result}")
+
+
+if __name__ == "__main__":
+    main()
