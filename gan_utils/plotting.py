@@ -66,6 +66,66 @@ def image_grid(images: np.ndarray, columns: int = 8, title: str = "", ax: Axes |
     return ax
 
 
+def new_axes(title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (7, 3.5)) -> Axes:
+    """An empty picture with a title and both axes named, as every picture of the course has.
+
+    Example:
+        >>> ax = new_axes("A parabola", "x", "x²")
+        >>> plt.close(ax.figure)
+    """
+    _, ax = plt.subplots(figsize=size, layout="constrained")
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return ax
+
+
+def densities(
+    x: np.ndarray,
+    real: np.ndarray,
+    fake: np.ndarray,
+    answers: Mapping[str, np.ndarray] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """The one-dimensional game: two densities, and what discriminators answer, as in Figure 1 of the 2014 paper.
+
+    Args:
+        x: where the curves are drawn, (points,).
+        real: p_data(x), filled.
+        fake: p_g(x).
+        answers: D(x), in [0, 1], by the name for the legend: the first is drawn thin, others thick and dashed.
+        ax: where to draw.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 3)
+        >>> ax = densities(x, 1 - abs(x), 1 - abs(x), {"D*": np.full(3, 0.5)})
+        >>> plt.close(ax.figure)
+    """
+    ax = new_axes("", "x", "") if ax is None else ax
+    ax.fill_between(x, real, color=REAL_COLOR, alpha=0.35, linewidth=0, label="$p_{data}$")
+    ax.plot(x, fake, color=FAKE_COLOR, linewidth=2.5, label="$p_g$")
+    for index, (name, answer) in enumerate((answers or {}).items()):
+        style = {"linestyle": "--", "linewidth": 2} if index else {"linewidth": 1.2}
+        ax.plot(x, answer, color="black", label=name, **style)
+    ax.set(xlabel="x", ylabel="density, probability", xlim=(x[0], x[-1]), ylim=(0.0, 1.05))
+    ax.legend(loc="upper left")
+    return ax
+
+
+def points(real: np.ndarray, fake: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Real and generated points of the plane, (samples, 2) each, on axes of equal scale that hold the real ones.
+
+    Example:
+        >>> ax = points(np.eye(2), np.zeros((1, 2)))
+        >>> plt.close(ax.figure)
+    """
+    ax = new_axes("", "", "", size=(4.2, 4.2)) if ax is None else ax
+    ax.plot(*np.transpose(real), ".", color=REAL_COLOR, label="data")
+    ax.plot(*np.transpose(fake), ".", color=FAKE_COLOR, markersize=3, label="generated")
+    limit = 1.6 * np.abs(real).max()
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    ax.legend(loc="center")
+    return ax
+
+
 def losses(history: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Both players' losses against the epoch. The dashed lines are their values where D = 1/2 everywhere.
 
@@ -169,8 +229,7 @@ def _curves(history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[st
     missing = [name for name in names if name not in history]
     if missing:
         raise ValueError(f"The history has {sorted(history)}, but lacks {missing}. Pass gan.history.history.")
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    ax = new_axes("", "epoch", "") if ax is None else ax
     for name, (label, color) in names.items():
         ax.plot(range(1, len(history[name]) + 1), history[name], color=color, label=label)
     ax.set_xlabel("epoch")

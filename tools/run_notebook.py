@@ -19,6 +19,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
+import gan_utils
+
 
 class TalkingClient(NotebookClient):
     """Says which cell runs, and passes on what it prints while it runs."""
@@ -62,6 +64,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
+        "gan_budget": gan_utils.budget_name(),
     }
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index:03d}"
