@@ -5,12 +5,12 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import imageio.v3 as imageio
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 REAL_COLOR = "#2f6db3"
 FAKE_COLOR = "#d1731f"
@@ -170,13 +170,14 @@ def probabilities(history: Mapping[str, Sequence[float]], ax: Axes | None = None
     return ax
 
 
-def figure_frame(figure: Figure) -> np.ndarray:
+def figure_frame(figure: Figure, dpi: int = 75) -> np.ndarray:
     """Turns a figure into one frame of a film, uint8 (height, width, 3), and closes it.
 
     Example:
-        >>> figure_frame(plt.figure(figsize=(4, 3), dpi=50)).shape
-        (150, 200, 3)
+        >>> figure_frame(plt.figure(figsize=(4, 2))).shape
+        (150, 300, 3)
     """
+    figure.set_dpi(dpi)
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
     plt.close(figure)
@@ -202,8 +203,10 @@ def write_gif(frames: Sequence[np.ndarray], path: str | pathlib.Path, seconds: f
         raise ValueError(f"Got frames of {sorted(shapes)}, expected one or more uint8 arrays of one shape.")
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    durations = [1000 * seconds] * (len(frames) - 1) + [1000.0]  # milliseconds
-    imageio.imwrite(path, np.stack(frames), extension=".gif", duration=durations, loop=0)
+    # 32 shades are enough for digits and curves, and a film has to fit into a notebook.
+    first, *others = [Image.fromarray(frame).quantize(32, dither=Image.Dither.NONE) for frame in frames]
+    durations = [1000 * seconds] * len(others) + [1000]  # milliseconds
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
 
 
 def show_gif(path: str | pathlib.Path, width: int = 640) -> HTML:
