@@ -1,0 +1,12 @@
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot is imported: the tests draw where there is no screen
+
+import matplotlib.pyplot as plt  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")

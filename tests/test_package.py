@@ -1,0 +1,70 @@
+"""The package as text: small enough to read in an hour, and documented where a student looks."""
+
+import ast
+import pathlib
+import statistics
+
+import pytest
+
+import gan_utils
+
+PATHS = sorted(pathlib.Path(gan_utils.__file__).parent.glob("*.py"))
+
+
+def functions(path):
+    return [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)]
+
+
+def public_definitions(path):
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+
+
+def code_lines(function):
+    """Lines of a function without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return function.end_lineno - body[0].lineno + 1 if body else 1
+
+
+def test_is_read_in_an_hour():
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in PATHS) <= 1500
+
+
+def test_functions_are_short():
+    lengths = [code_lines(function) for path in PATHS for function in functions(path)]
+    assert max(lengths) <= 50
+    assert statistics.median(lengths) <= 12
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_public_functions_say_what_they_do_and_show_it(path):
+    for node in public_definitions(path):
+        docstring = ast.get_docstring(node) or ""
+        assert docstring, f"{path.name}: {node.name} has no docstring"
+        # Objectives and the NaN guard are shown by the functions that make them and by `GAN.fit`.
+        assert ">>> " in docstring or node.name in ("Objective", "StopAtNaN"), f"{path.name}: {node.name}: no example"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_public_functions_are_typed(path):
+    for node in public_definitions(path):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.args, *node.args.kwonlyargs]
+            assert node.returns is not None, f"{path.name}: {node.name}"
+            assert all(argument.annotation is not None for argument in arguments), f"{path.name}: {node.name}"
+
+
+def test_arrows_point_one_way():
+    imports = {
+        path.stem: {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module == "gan_utils"
+            for alias in node.names
+        }
+        for path in PATHS
+    }
+    assert imports["training"] == {"data", "losses", "plotting"}
+    for name in ("budgets", "data", "losses", "metrics", "models", "plotting"):
+        assert not imports[name], f"{name} imports {imports[name]}"
