@@ -2,8 +2,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # before pyplot is imported: the tests draw where there is no screen
 
-import matplotlib.pyplot as plt  # noqa: E402
-import pytest  # noqa: E402
+import matplotlib.pyplot as plt
+import pytest
 
 
 @pytest.fixture(autouse=True)

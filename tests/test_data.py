@@ -102,7 +102,7 @@ def test_bytes_are_rounded_to_the_nearest():
 
 @pytest.mark.parametrize("pixels", [np.zeros(3), np.zeros(3, np.int64), [0, 255]])
 def test_only_bytes_become_signed(pixels):
-    with pytest.raises(ValueError, match="Got pixels of type (float|int)64, expected uint8"):
+    with pytest.raises(ValueError, match=r"Got pixels of type (float|int)64, expected uint8"):
         data.to_signed(pixels)
 
 

@@ -1,4 +1,5 @@
 import base64
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -70,7 +71,7 @@ def test_a_tile_without_padding_has_no_lines():
 @pytest.mark.parametrize("shape", [(5, 28, 28), (28, 28), (5, 28, 28, 2), (5, 28, 28, 4), (0, 28, 28, 1), (5, 2)])
 def test_what_is_no_stack_of_images_is_refused(shape):
     for function in (plotting.tile, plotting.image_grid):
-        with pytest.raises(ValueError, match=rf"Got images of shape {str(shape)[:-1]}.*expected \(samples, height"):
+        with pytest.raises(ValueError, match=re.escape(f"Got images of shape {shape}, expected (samples, height")):
             function(np.zeros(shape), columns=2)
 
 
