@@ -215,8 +215,7 @@ def reference(generator, discriminator, batches, objective, d_steps, rate=0.1, s
             descend(loss, generator.trainable_variables, tape)
 
 
-@pytest.mark.parametrize("d_steps", [1, 2])
-@pytest.mark.parametrize("objective", ["minimax", "non_saturating"])
+@pytest.mark.parametrize(("objective", "d_steps"), [("minimax", 2), ("non_saturating", 1)])
 def test_training_equals_algorithm_1_written_by_hand(objective, d_steps):
     gan = make(seed=7, objective=getattr(losses, objective)(), d_steps=d_steps)
     train(gan, in_order(REAL[:12]), epochs=2)
@@ -249,7 +248,7 @@ def test_an_iteration_takes_k_real_batches_and_fresh_noise_for_each_step(d_steps
 
 @pytest.mark.parametrize("d_steps", [1, 3])
 def test_partial_batches_train_in_a_traced_step_too(d_steps):
-    gan = make(d_steps=d_steps)
+    gan = make(plain_networks, d_steps=d_steps)
     history = train(gan, in_order(REAL[:10]), epochs=2)
     assert np.isfinite([history[name] for name in METRICS]).all()
     assert gan.d_optimizer.iterations == 6
@@ -440,7 +439,7 @@ def test_a_step_compiled_by_xla_gives_the_same_result():
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been():
-    whole, halves = make(), make()
+    whole, halves = make(plain_networks), make(plain_networks)
     at_once = train(whole, in_order(REAL[:12]), epochs=2)
     in_two = [train(halves, in_order(REAL[:12]))["d_loss"][0] for _ in range(2)]
     assert at_once["d_loss"] == in_two
@@ -463,13 +462,12 @@ def test_samples_are_numpy_arrays_of_the_generators_shape():
     assert samples.dtype == np.float32
 
 
-@pytest.mark.parametrize("count", [1, 256, 257, 600])
-def test_any_number_of_samples_is_drawn_in_inference_mode(count):
+def test_any_number_of_samples_is_drawn_in_inference_mode():
     gan = make()
-    train(gan)
-    samples = gan.sample(count, seed=5)
-    assert samples.shape == (count, 3)
-    np.testing.assert_allclose(samples, gan.generator(gan.latent(count, seed=5), training=False), atol=1e-6)
+    gan.generator_step(8)  # now the running statistics are not those of a batch
+    for count in (1, 256, 257, 600):
+        expected = gan.generator(gan.latent(count, seed=5), training=False)
+        np.testing.assert_allclose(gan.sample(count, seed=5), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_samples_can_be_drawn_before_compile():
@@ -488,19 +486,19 @@ def test_the_noise_is_standard_normal():
 
 
 def test_the_pipeline_of_the_package_feeds_fit():
-    gan = make(d_steps=2)
+    gan = make(plain_networks, d_steps=2)
     history = train(gan, data.batches(REAL, batch_size=4), epochs=3)
     assert [len(history[name]) for name in METRICS] == [3, 3, 3, 3]
     assert gan.g_optimizer.iterations == 3 * 2
 
 
 def test_float64_samples_of_numpy_are_taken():
-    gan = make()
+    gan = make(plain_networks)
     assert np.isfinite(train(gan, in_order(REAL.astype(np.float64)))["d_loss"]).all()
 
 
 def test_an_endless_dataset_needs_only_the_number_of_steps():
-    gan = make(d_steps=3)
+    gan = make(plain_networks, d_steps=3)
     train(gan, in_order(REAL[:8]).repeat(), steps_per_epoch=2, epochs=2)
     assert (int(gan.d_optimizer.iterations), int(gan.g_optimizer.iterations)) == (12, 4)
 
@@ -533,7 +531,7 @@ def test_nan_in_the_data_stops_training_with_a_message_and_the_epochs_before_sta
 
 @pytest.mark.parametrize("d_steps", [1, 2])
 def test_a_learning_rate_that_is_much_too_high_stops_training(capsys, d_steps):
-    gan = make(rate=1e30, d_steps=d_steps)
+    gan = make(plain_networks, rate=1e30, d_steps=d_steps)
     history = train(gan, epochs=50)
     assert len(history["d_loss"]) < 50
     assert "Try a lower learning rate" in capsys.readouterr().out
@@ -558,7 +556,7 @@ def test_a_nan_in_the_first_epoch_leaves_the_first_frame(tmp_path, capsys):
 
 
 def test_training_that_goes_well_says_nothing(capsys):
-    train(make())
+    train(make(plain_networks))
     assert capsys.readouterr().out == ""
 
 
@@ -640,7 +638,7 @@ def test_progress_counts_all_steps_and_writes_to_stderr_only(capsys, settings):
 @pytest.mark.filterwarnings(KERAS_SAVES)
 def test_a_generator_is_saved_and_loaded(tmp_path):
     gan = make()
-    train(gan)
+    gan.generator_step(8)
     gan.generator.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")
     latent = gan.latent(3, seed=0)
@@ -650,7 +648,8 @@ def test_a_generator_is_saved_and_loaded(tmp_path):
 @pytest.mark.filterwarnings(KERAS_SAVES)
 def test_weights_of_the_whole_game_are_saved_and_loaded(tmp_path):
     gan, other = make(), GAN(*rich_networks(), latent_dim=2)
-    train(gan)
+    gan.discriminator_step(tf.constant(REAL))
+    gan.generator_step(8)
     gan.save_weights(tmp_path / "gan.weights.h5")
     other.load_weights(tmp_path / "gan.weights.h5")
     np.testing.assert_array_equal(other.sample(3, seed=0), gan.sample(3, seed=0))
