@@ -120,9 +120,9 @@ def points(real: np.ndarray, fake: np.ndarray, ax: Axes | None = None) -> Axes:
     ax = new_axes("", "", "", size=(4.2, 4.2)) if ax is None else ax
     ax.plot(*np.transpose(real), ".", color=REAL_COLOR, label="data")
     ax.plot(*np.transpose(fake), ".", color=FAKE_COLOR, markersize=3, label="generated")
-    limit = 1.6 * np.abs(real).max()
+    limit = 1.8 * np.abs(real).max()
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    ax.legend(loc="center")
+    ax.legend(loc="upper right", fontsize="small")
     return ax
 
 

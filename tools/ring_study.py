@@ -2,7 +2,7 @@
 
     python tools/ring_study.py
 
-Takes about 15 minutes on two CPU cores. Runs that the file already holds are kept, so an interrupted study goes on
+Takes about half an hour on two CPU cores. Runs that the file already holds are kept, so an interrupted study goes on
 where it stopped; delete the file to start anew.
 """
 

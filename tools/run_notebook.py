@@ -15,6 +15,8 @@ import sys
 import time
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, here and in the kernel
+
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
@@ -46,7 +48,6 @@ def execute(path: pathlib.Path, folder: pathlib.Path) -> nbformat.NotebookNode:
             place = f"{code_cells.index(cell_index) + 1}/{len(code_cells)}, {time.perf_counter() - begin:.0f} s"
             print(f"\n[{place}] {_heading(notebook, cell_index)}")
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     client = TalkingClient(
         notebook,
         timeout=None,
