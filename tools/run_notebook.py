@@ -8,33 +8,34 @@ progress bars and the log of TensorFlow differ from run to run.
 """
 
 import argparse
-import os
 import pathlib
 import subprocess
 import sys
 import time
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, here and in the kernel
-
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
-
-import gan_utils
 
 
 class TalkingClient(NotebookClient):
     """Says which cell runs, and passes on what it prints while it runs."""
 
+    last_progress = 0.0
+
     def process_message(self, message: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
         if message["msg_type"] == "stream":
-            content = message["content"]
-            # Progress bars draw over themselves, which only a terminal shows well; TensorFlow's log is no news.
-            wanted = content["name"] == "stdout" or (sys.stdout.isatty() and "\r" in content["text"])
-            if wanted:
-                print(content["text"], end="", flush=True)
+            self._pass_on(**message["content"])
         return super().process_message(message, cell, cell_index)
+
+    def _pass_on(self, name: str, text: str) -> None:
+        """Prints stdout; of stderr only progress bars, which draw over themselves. TensorFlow's log is no news."""
+        if name == "stdout" or ("\r" in text and sys.stdout.isatty()):
+            print(text, end="", flush=True)
+        elif "\r" in text and time.monotonic() - self.last_progress > 15:  # into a file: now and then a line
+            self.last_progress = time.monotonic()
+            print(text.split("\r")[-1].strip(), flush=True)
 
 
 def execute(path: pathlib.Path, folder: pathlib.Path) -> nbformat.NotebookNode:
@@ -60,12 +61,19 @@ def execute(path: pathlib.Path, folder: pathlib.Path) -> nbformat.NotebookNode:
     return clean(notebook)
 
 
+def budget_in_force() -> str:
+    """What `gan_utils.budget_name` says, asked in another process: importing TensorFlow here would print its log."""
+    question = "import gan_utils; print(gan_utils.budget_name())"
+    command = [sys.executable, "-c", question]
+    return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Removes stderr and everything else that differs between two runs of the same notebook."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
-        "gan_budget": gan_utils.budget_name(),
+        "gan_budget": budget_in_force(),
     }
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index:03d}"
