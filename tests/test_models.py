@@ -54,6 +54,12 @@ def test_the_discriminator_drops_units_in_training_only():
     assert discriminator(samples).numpy() == discriminator(samples).numpy()
 
 
+def test_the_generator_drops_nothing():
+    generator = models.mlp_generator(2, (3,), (64, 64))
+    latent = np.ones((1, 2))
+    np.testing.assert_array_equal(generator(latent, training=True), generator(latent))
+
+
 def test_a_dropout_rate_of_0_makes_no_dropout_layer():
     def dropouts(**rate):
         network = models.mlp_discriminator((2,), (4, 4), **rate)

@@ -143,10 +143,10 @@ def test_both_networks_run_in_training_mode_and_real_and_fake_as_two_batches():
         watched_generator = keras.Sequential([keras.Input((2,)), Call("G", calls.append), generator])
         return watched_generator, keras.Sequential([keras.Input((3,)), Call("D", calls.append), discriminator])
 
-    gan = make(networks)
+    gan = make(networks, penalty=lambda critic, real, fake: nothing(critic(real[:2])))
     calls.clear()
     gan.discriminator_step(tf.constant(REAL[:5]))
-    assert calls == [("G", True, 5), ("D", True, 5), ("D", True, 5)]
+    assert calls == [("G", True, 5), ("D", True, 5), ("D", True, 5), ("D", True, 2)]
     calls.clear()
     gan.generator_step(5)
     assert calls == [("G", True, 5), ("D", True, 5)]

@@ -8,15 +8,19 @@ progress bars and the log of TensorFlow differ from run to run.
 """
 
 import argparse
+import copy
 import pathlib
+import re
 import subprocess
 import sys
 import time
 from typing import Any
 
+import latex2mathml.converter
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 
 
 class TalkingClient(NotebookClient):
@@ -59,6 +63,26 @@ def execute(path: pathlib.Path, folder: pathlib.Path) -> nbformat.NotebookNode:
     )
     client.execute(stderr=subprocess.DEVNULL)  # of the kernel's own process: log lines of C++ libraries
     return clean(notebook)
+
+
+def to_html(notebook: nbformat.NotebookNode) -> str:
+    """The notebook as a page that needs no network: formulas as MathML, where nbconvert would load MathJax.
+
+    A page cannot fold code, so the cells of solutions are left out; their prose folds.
+    """
+    page = copy.deepcopy(notebook)
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$]+?)\$", _to_mathml, cell.source, flags=re.DOTALL)
+    exporter = HTMLExporter()
+    exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={"solution"}), enabled=True)
+    return exporter.from_notebook_node(page)[0]
+
+
+def _to_mathml(match: re.Match[str]) -> str:
+    block, inline = match.groups()
+    formula = (block or inline).replace(r"\log ", r"\log\, ")  # MathML sets "log 4" without a space
+    return latex2mathml.converter.convert(formula, display="block" if block else "inline")
 
 
 def budget_in_force() -> str:
@@ -104,14 +128,13 @@ def main() -> None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         begin = time.time()
         notebook = execute(path, arguments.output.parent)
-        copy = arguments.output / path.name
-        nbformat.write(notebook, copy)
-        page, _ = HTMLExporter().from_notebook_node(notebook)
-        copy.with_suffix(".html").write_text(page, encoding="utf-8")
+        result = arguments.output / path.name
+        nbformat.write(notebook, result)
+        result.with_suffix(".html").write_text(to_html(notebook), encoding="utf-8")
         films = sorted(film for film in arguments.output.glob("*.gif") if film.stat().st_mtime >= begin)
         print(f"\nDone in {time.time() - begin:.0f} s. Look at:")
-        for result in (copy, copy.with_suffix(".html"), *films):
-            print(f"  {result}")
+        for file in (result, result.with_suffix(".html"), *films):
+            print(f"  {file}")
 
 
 if __name__ == "__main__":
