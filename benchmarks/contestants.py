@@ -1,4 +1,4 @@
-"""The ways to write a GAN's training step that `train_step.py` times, the networks that all of them train, and their work.
+"""The ways to write a GAN's training step that `train_step.py` times, the networks they train, and the work they do.
 
     ours      `gan_utils.GAN`, through the function that `fit` compiles.
     two-pass  a custom `train_step` as in keras.io's DCGAN example, through the function that `fit` compiles: real and
