@@ -137,10 +137,10 @@ class GAN(keras.Model):
         """
         self._assert_compile_called("fit")
         _check_dataset(dataset, self.discriminator.input_shape, self.d_steps)
-        callbacks = [StopAtNaN(), *kwargs.pop("callbacks", [])]
+        kwargs["callbacks"] = [StopAtNaN(), *keras.tree.flatten(kwargs.get("callbacks") or [])]
         if self.d_steps > 1:
             dataset = _in_groups(dataset, self.d_steps)
-        return super().fit(dataset, shuffle=False, callbacks=callbacks, **kwargs)
+        return super().fit(dataset, **{"shuffle": False, **kwargs})
 
     def train_step(self, batches: tf.Tensor | tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm 1: `d_steps` steps of the discriminator, then one of the generator.

@@ -822,3 +822,13 @@ def test_a_number_of_samples_that_is_none_is_refused(count):
     gan = make(plain_networks)
     with pytest.raises(ValueError, match=f"count={count!r}, expected a whole number of at least 1"):
         gan.sample(count)
+
+
+@pytest.mark.parametrize("wrap", [lambda callback: callback, lambda callback: (callback,)])
+def test_callbacks_may_be_none_one_or_several(wrap):
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    gan = make()
+    gan.fit(in_order(), callbacks=None, verbose=0)
+    gan.fit(in_order(), callbacks=wrap(callback), epochs=2, shuffle=False, verbose=0)
+    assert seen == [0, 1]
