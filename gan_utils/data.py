@@ -49,14 +49,17 @@ def shipped_file(name: str) -> pathlib.Path:
 
     Raises:
         FileNotFoundError: the file, or the folder of data, is missing.
-        ValueError: the file's content is not what was shipped.
+        ValueError: the course ships no such file, or its content is not what was shipped.
 
     Example:
         >>> print(shipped_file("mnist.npz").name)
         mnist.npz
     """
+    manifest = json.loads(_find("manifest.json").read_text(encoding="utf-8"))
+    if name not in manifest:
+        raise ValueError(f"Got the name {name!r}, expected one of {sorted(manifest)}.")
     path = _find(name)
-    expected = json.loads(_find("manifest.json").read_text(encoding="utf-8"))[name]["sha256"]
+    expected = manifest[name]["sha256"]
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != expected:
         raise ValueError(f"The data file {path} is damaged: its sha256 is {found}, expected {expected}. {_MEND}")

@@ -1,11 +1,19 @@
-"""Builders of the networks: plain functions that return a `keras.Model`. Discriminators return logits."""
+"""Builders of the networks: plain functions that return a `keras.Model`. Discriminators return logits.
+
+Reference of the `dcgan_` builders: A. Radford et al., Unsupervised Representation Learning with Deep Convolutional
+Generative Adversarial Networks, 2015, arXiv:1511.06434. Differs from the paper: kernels of 4×4 in place of 5×5. Four is
+a multiple of the stride, so that every pixel is reached by as many weights, and a step costs a third less.
+"""
 
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
+from gan_utils import data
+
 LEAKY_SLOPE = 0.2
+DCGAN_START = {28: 7, 32: 4, 64: 4}  # side of the generator's first feature maps, by the side of its images
 
 
 def mlp_generator(
@@ -81,6 +89,117 @@ def mlp_discriminator(
         ],
         name="discriminator",
     )
+
+
+def dcgan_generator(
+    image_size: int = 28, channels: int = 1, latent_dim: int = 100, base_filters: int = 64
+) -> keras.Model:
+    """Convolutional generator by the five guidelines: strided, batch-normalised, ReLU inside and tanh at the end.
+
+    Args:
+        image_size: side of the square images in pixels: 28, 32 or 64.
+        channels: 1 for gray, 3 for colour.
+        latent_dim: length of the latent vector z.
+        base_filters: feature maps before the last layer; each layer towards z has twice as many. The paper's network
+            for 64 pixels has 128.
+
+    Returns:
+        A model from (batch, latent_dim) to (batch, image_size, image_size, channels), in [-1, 1].
+
+    Raises:
+        ValueError: another image size, or a size that is not a positive whole number.
+
+    Example:
+        >>> print(f"{dcgan_generator().count_params():,} {dcgan_generator(64, 3, base_filters=128).output_shape}")
+        765,697 (None, 64, 64, 3)
+    """
+    _check_sizes(channels=[channels], latent_dim=[latent_dim])
+    start, *widths = _dcgan_widths(image_size, base_filters)
+    stack = [
+        keras.Input((latent_dim,)),
+        layers.Dense(start * start * widths[-1], use_bias=False, kernel_initializer=_normal()),
+        layers.Reshape((start, start, widths[-1])),
+        _normalise(),
+        layers.ReLU(),
+    ]
+    for filters in reversed(widths[:-1]):
+        stack += [
+            layers.Conv2DTranspose(filters, 4, 2, "same", use_bias=False, kernel_initializer=_normal()),
+            _normalise(),
+            layers.ReLU(),
+        ]
+    last = layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh", kernel_initializer=_normal())
+    return keras.Sequential([*stack, last], name="generator")
+
+
+def dcgan_discriminator(image_size: int = 28, channels: int = 1, base_filters: int = 64) -> keras.Model:
+    """Convolutional discriminator, the generator's mirror image: strided, LeakyReLU(0.2), no batch norm at its input.
+
+    Args:
+        image_size: side of the square images in pixels: 28, 32 or 64.
+        channels: 1 for gray, 3 for colour.
+        base_filters: feature maps of the first layer; each further layer has twice as many.
+
+    Returns:
+        A model from (batch, image_size, image_size, channels) to (batch, 1): the logit of "this sample is real".
+
+    Raises:
+        ValueError: another image size, or a size that is not a positive whole number.
+
+    Example:
+        >>> print(f"{dcgan_discriminator().count_params():,}")
+        138,945
+    """
+    _check_sizes(channels=[channels])
+    _, first, *widths = _dcgan_widths(image_size, base_filters)
+    stack = [
+        keras.Input((image_size, image_size, channels)),
+        layers.Conv2D(first, 4, 2, "same", kernel_initializer=_normal()),
+        layers.LeakyReLU(LEAKY_SLOPE),
+    ]
+    for filters in widths:
+        stack += [
+            layers.Conv2D(filters, 4, 2, "same", use_bias=False, kernel_initializer=_normal()),
+            _normalise(),
+            layers.LeakyReLU(LEAKY_SLOPE),
+        ]
+    last = layers.Dense(1, kernel_initializer=_normal())
+    return keras.Sequential([*stack, layers.Flatten(), last], name="discriminator")
+
+
+def load_pretrained(name: str) -> keras.Model:
+    """A trained network that the course ships in `data/pretrained/`, for inference.
+
+    Args:
+        name: "mnist_generator", "mnist_discriminator", "mnist_classifier", "faces_generator" or "faces_attributes".
+
+    Raises:
+        ValueError: there is no such network, or its file is damaged.
+        FileNotFoundError: its file is missing.
+
+    Example:
+        >>> load_pretrained("mnist_generator").input_shape
+        (None, 100)
+    """
+    return keras.saving.load_model(data.shipped_file(f"pretrained/{name}.keras"), compile=False)
+
+
+def _dcgan_widths(image_size: int, base_filters: int) -> list[int]:
+    """Side of the smallest feature maps, then the number of maps of each layer, from the image inwards."""
+    _check_sizes(base_filters=[base_filters])
+    if image_size not in DCGAN_START:
+        raise ValueError(f"Got image_size={image_size!r}, expected one of {list(DCGAN_START)}. Resize the images.")
+    start = DCGAN_START[image_size]
+    doublings = (image_size // start).bit_length() - 1
+    return [start, *(base_filters * 2**layer for layer in range(doublings))]
+
+
+def _normal() -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def _normalise() -> layers.Layer:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
 
 
 def _hidden(hidden_units: Sequence[int], dropout_rate: float = 0.0) -> list[layers.Layer]:

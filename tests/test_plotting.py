@@ -110,11 +110,11 @@ def test_both_axes_are_named_and_so_are_the_curves(name):
 
 
 def test_an_image_grid_shows_minus_1_black_and_1_white():
-    images = np.stack([np.full((2, 2, 1), value) for value in (-1.0, 0.0, 1.0)])
+    images = np.stack([np.full((2, 2, 1), value) for value in (-0.5, 0.0, 0.5)])
     ax = plotting.image_grid(images, columns=3, title="Three grays")
     (shown,) = ax.get_images()
     assert ax.get_title() == "Three grays"
-    np.testing.assert_array_equal(shown.get_array()[0], [0, 0, 1, 1, 0.5, 0.5, 1, 1, 1, 1])
+    np.testing.assert_array_equal(shown.get_array()[0], [0.25, 0.25, 1, 1, 0.5, 0.5, 1, 1, 0.75, 0.75])
     assert shown.get_clim() == (0.0, 1.0)
     np.testing.assert_array_equal(shown.to_rgba([0.0, 1.0])[:, :3], [[0, 0, 0], [1, 1, 1]])
 
