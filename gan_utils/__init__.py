@@ -10,7 +10,7 @@ if keras.backend.backend() != "tensorflow":
         "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
     )
 
-from gan_utils import data, faces, losses, metrics, models, plotting, training
+from gan_utils import data, faces, latent, losses, metrics, models, plotting, training
 from gan_utils.budgets import budget, budget_name
 from gan_utils.training import GAN, Progress, SampleGrid
 
@@ -22,6 +22,7 @@ __all__ = [
     "budget_name",
     "data",
     "faces",
+    "latent",
     "losses",
     "metrics",
     "models",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 _PACKAGE = pathlib.Path(__file__).parent
 _FOLDERS = (_PACKAGE.parent / "data", _PACKAGE / "_data")  # a checkout; an installed package
@@ -42,6 +43,67 @@ def load_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
     with np.load(shipped_file("mnist.npz"), allow_pickle=False) as arrays:
         pixels, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
     return to_signed(pixels[..., np.newaxis]), labels.astype(np.int64)
+
+
+def load_celeba(
+    folder: str | pathlib.Path, image_size: int = 64, count: int | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Photographs of faces from CelebA, which the course cannot ship, from the folder that you unpacked it to.
+
+    The folder holds `img_align_celeba/`, with the images, and `list_attr_celeba.txt`, as distributed. The middle
+    108×108 pixels of each image are kept, mostly face, and resized.
+
+    Args:
+        folder: the folder of CelebA.
+        image_size: side of the square images in pixels.
+        count: how many, from the first on; None for all. 10,000 images of 64×64 take 0.5 GB.
+
+    Returns:
+        images: float32 in [-1, 1], (samples, image_size, image_size, 3).
+        attributes: by name, such as "Smiling", arrays (samples,) of bool.
+
+    Raises:
+        FileNotFoundError: the list of attributes, or images that it names, are missing.
+        ValueError: images are broken or smaller than 108×108, or fewer than one is asked for.
+
+    Reference: Z. Liu et al., Deep Learning Face Attributes in the Wild, 2015, arXiv:1411.7766.
+
+    Example:
+        >>> load_celeba("nowhere")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: nowhere/list_attr_celeba.txt is missing. Unpack CelebA there: list and img_align_celeba/.
+    """
+    folder = pathlib.Path(folder)
+    listed = folder / "list_attr_celeba.txt"
+    if not listed.is_file():
+        raise FileNotFoundError(f"{listed.as_posix()} is missing. Unpack CelebA there: list and img_align_celeba/.")
+    _, names, *lines = listed.read_text(encoding="utf-8").strip().splitlines()
+    rows = [line.split() for line in lines][:count]
+    if not rows or (count is not None and count < 1):
+        raise ValueError(f"Got count={count!r} and {len(lines)} images in {listed}, expected at least 1.")
+    images = np.empty((len(rows), image_size, image_size, 3), dtype=np.uint8)
+    broken = []
+    for image, (name, *_) in zip(images, rows, strict=True):
+        try:
+            image[...] = _crop(folder / "img_align_celeba" / name, 108, image_size)
+        except (OSError, ValueError) as problem:
+            broken.append((name, problem))
+    if broken:
+        kind = FileNotFoundError if all(isinstance(problem, FileNotFoundError) for _, problem in broken) else ValueError
+        some = "; ".join(f"{name}: {problem}" for name, problem in broken[:3])
+        raise kind(f"{len(broken)} of {len(rows)} images cannot be used: {some}. Unpack them again, or lower `count`.")
+    flags = np.array([values for _, *values in rows]) == "1"
+    return to_signed(images), dict(zip(names.split(), flags.T, strict=True))
+
+
+def _crop(path: pathlib.Path, crop_size: int, image_size: int) -> np.ndarray:
+    with Image.open(path) as image:
+        left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
+        if left < 0 or top < 0:
+            raise ValueError(f"{image.width}×{image.height} pixels, expected at least {crop_size}×{crop_size}")
+        box = (left, top, left + crop_size, top + crop_size)
+        return np.asarray(image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR, box=box))
 
 
 def shipped_file(name: str) -> pathlib.Path:

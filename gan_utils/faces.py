@@ -182,9 +182,8 @@ def _check_attributes(attributes: Attributes) -> dict[str, np.ndarray]:
         raise ValueError(f"Got the attributes {sorted(attributes)}, but {missing} are missing. See sample_attributes.")
     arrays = {name: np.asarray(attributes[name], dtype=np.float64) for name in limits}
     if len({array.shape for array in arrays.values()}) != 1 or arrays["smile"].ndim != 1 or not arrays["smile"].size:
-        raise ValueError(
-            f"Got shapes { {name: array.shape for name, array in arrays.items()} }, expected one (count,)."
-        )
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise ValueError(f"Got attributes of shapes {shapes}, expected (count,), the same for all.")
     for name, (low, high) in limits.items():
         if not ((arrays[name] >= low) & (arrays[name] <= high)).all():
             raise ValueError(

@@ -111,7 +111,7 @@ def dcgan_generator(
 
     Example:
         >>> print(f"{dcgan_generator().count_params():,} {dcgan_generator(64, 3, base_filters=128).output_shape}")
-        765,697 (None, 64, 64, 3)
+        760,065 (None, 64, 64, 3)
     """
     _check_sizes(channels=[channels], latent_dim=[latent_dim])
     start, *widths = _dcgan_widths(image_size, base_filters)

@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gan_utils import data
 
@@ -253,3 +254,54 @@ def test_a_grid_surrounds_the_origin():
 def test_centers_that_do_not_exist_are_refused(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+@pytest.fixture
+def celeba(tmp_path):
+    """Three photographs in the layout of CelebA: 178×218 pixels, each of one colour around a square of another."""
+    folder = tmp_path / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    for index, color in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
+        photo = Image.new("RGB", (178, 218), "black")
+        photo.paste(color, (35, 55, 35 + 108, 55 + 108))
+        photo.save(folder / "img_align_celeba" / f"{index + 1:06d}.jpg", quality=95)
+    rows = ["3", "Eyeglasses Male Smiling ", "000001.jpg -1 -1  1", "000002.jpg  1 -1 -1", "000003.jpg -1  1  1"]
+    (folder / "list_attr_celeba.txt").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("image_size", [32, 64])
+def test_celeba_keeps_the_middle_of_each_photograph(celeba, image_size):
+    images, attributes = data.load_celeba(celeba, image_size)
+    assert images.shape == (3, image_size, image_size, 3)
+    assert images.dtype == np.float32
+    inner = images[:, 2:-2, 2:-2]  # at the rim JPEG mixes the colours
+    expected = np.broadcast_to((2.0 * np.eye(3) - 1.0)[:, np.newaxis, np.newaxis], inner.shape)
+    np.testing.assert_allclose(inner, expected, atol=0.1)
+    assert list(attributes) == ["Eyeglasses", "Male", "Smiling"]
+    np.testing.assert_array_equal(attributes["Smiling"], [True, False, True])
+    np.testing.assert_array_equal(attributes["Eyeglasses"], [False, True, False])
+
+
+def test_celeba_can_be_read_in_part(celeba):
+    images, attributes = data.load_celeba(celeba, 32, count=2)
+    assert len(images) == len(attributes["Male"]) == 2
+    with pytest.raises(ValueError, match=r"Got count=0 and 3 images"):
+        data.load_celeba(celeba, 32, count=0)
+
+
+def test_photographs_that_cannot_be_used_are_counted_and_named(celeba):
+    (celeba / "img_align_celeba" / "000002.jpg").write_bytes(b"not a picture")
+    Image.new("RGB", (178, 90)).save(celeba / "img_align_celeba" / "000003.jpg")
+    with pytest.raises(ValueError, match=r"2 of 3 images .*000002\.jpg.*000003\.jpg: 178×90 pixels, expected at least"):
+        data.load_celeba(celeba)
+    for name in ("000002.jpg", "000003.jpg"):
+        (celeba / "img_align_celeba" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"2 of 3 images cannot be used: 000002\.jpg"):
+        data.load_celeba(celeba)
+    assert len(data.load_celeba(celeba, count=1)[0]) == 1
+
+
+def test_a_folder_that_is_not_celeba_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"list_attr_celeba\.txt is missing\. Unpack CelebA there"):
+        data.load_celeba(tmp_path)

@@ -1,8 +1,12 @@
+import hashlib
+import json
+
+import keras
 import numpy as np
 import pytest
 from keras import activations, layers
 
-from gan_utils import models
+from gan_utils import data, models
 
 
 def test_the_default_networks_are_the_classic_ones():
@@ -100,3 +104,103 @@ def test_a_discriminator_of_impossible_size_is_refused(sizes, named):
 def test_a_dropout_rate_that_is_no_share_is_refused(rate):
     with pytest.raises(ValueError, match=rf"Got dropout_rate={rate}, expected .*\[0, 1\)"):
         models.mlp_discriminator((2,), (4,), dropout_rate=rate)
+
+
+@pytest.mark.parametrize(("image_size", "convolutions"), [(28, 2), (32, 3), (64, 4)])
+def test_dcgan_networks_mirror_each_other(image_size, convolutions):
+    generator = models.dcgan_generator(image_size, channels=3, latent_dim=7, base_filters=8)
+    discriminator = models.dcgan_discriminator(image_size, channels=3, base_filters=8)
+    assert generator.input_shape == (None, 7)
+    assert generator.output_shape == discriminator.input_shape == (None, image_size, image_size, 3)
+    assert discriminator.output_shape == (None, 1)
+    down = [layer.filters for layer in discriminator.layers if isinstance(layer, layers.Conv2D)]
+    up = [layer.filters for layer in generator.layers if isinstance(layer, layers.Conv2DTranspose)]
+    assert down == [8 * 2**index for index in range(convolutions)]
+    assert up == [*reversed(down[:-1]), 3]
+
+
+def test_the_dcgan_of_the_digits_has_the_weights_counted_by_hand():
+    # 100·7·7·128 + 4·128 of batch norm; 4·4·128·64 + 4·64; 4·4·64·1 + 1
+    assert models.dcgan_generator().count_params() == 627_200 + 512 + 131_072 + 256 + 1_025
+    # 4·4·1·64 + 64; 4·4·64·128 + 4·128; 7·7·128 + 1
+    assert models.dcgan_discriminator().count_params() == 1_088 + 131_072 + 512 + 6_273
+
+
+def test_dcgan_networks_follow_the_guidelines():
+    generator, discriminator = models.dcgan_generator(32, 3), models.dcgan_discriminator(32, 3)
+    kinds = [[type(layer).__name__ for layer in network.layers] for network in (generator, discriminator)]
+    block = ["BatchNormalization", "ReLU", "Conv2DTranspose"]
+    assert kinds[0] == ["Dense", "Reshape", *block, *block, *block]
+    block = ["Conv2D", "BatchNormalization", "LeakyReLU"]
+    assert kinds[1] == ["Conv2D", "LeakyReLU", *block, *block, "Flatten", "Dense"]
+    for layer in [*generator.layers, *discriminator.layers]:
+        if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose):
+            assert layer.strides == (2, 2)
+            assert layer.kernel_size == (4, 4)
+        if isinstance(layer, layers.LeakyReLU):
+            assert layer.negative_slope == 0.2
+    assert generator.layers[-1].activation is activations.tanh
+    assert discriminator.layers[-1].activation is activations.linear
+
+
+def test_dcgan_weights_begin_with_a_standard_deviation_of_2_hundredths():
+    keras.utils.set_random_seed(0)
+    for network in (models.dcgan_generator(), models.dcgan_discriminator()):
+        for weight in network.trainable_weights:
+            if weight.path.endswith("kernel"):
+                assert np.std(weight) == pytest.approx(0.02, rel=0.1), weight.path
+                assert abs(np.mean(weight)) < 0.004, weight.path
+
+
+@pytest.mark.parametrize(
+    ("builder", "sizes", "message"),
+    [
+        (models.dcgan_generator, {"image_size": 48}, r"Got image_size=48, expected one of \[28, 32, 64\]"),
+        (models.dcgan_discriminator, {"image_size": 27}, r"Got image_size=27, expected one of"),
+        (models.dcgan_generator, {"base_filters": 0}, r"Got base_filters=\(0,\), expected positive"),
+        (models.dcgan_discriminator, {"channels": 1.5}, r"Got channels=\(1.5,\), expected positive"),
+        (models.dcgan_generator, {"latent_dim": -1}, r"Got latent_dim=\(-1,\), expected positive"),
+    ],
+)
+def test_an_impossible_dcgan_is_refused(builder, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        builder(**sizes)
+
+
+def test_a_shipped_network_is_loaded_as_it_was_trained():
+    images, labels = data.load_mnist("test")
+    network = models.load_pretrained("mnist_classifier")
+    features, logits = network.predict(images, batch_size=500, verbose=0)
+    assert features.shape == (10_000, 128)
+    accuracy = (logits.argmax(axis=1) == labels).mean()
+    manifest = json.loads(data.shipped_file("mnist.npz").with_name("manifest.json").read_text("utf-8"))
+    assert accuracy >= 0.992
+    assert manifest["pretrained/mnist_classifier.keras"]["scores"]["test_accuracy"] == pytest.approx(accuracy, abs=2e-4)
+
+
+def test_every_shipped_network_is_in_the_manifest_and_small():
+    folder = data.shipped_file("mnist.npz").parent
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    files = {f"pretrained/{path.name}": path for path in (folder / "pretrained").iterdir()}
+    assert {name for name in manifest if name.startswith("pretrained/")} == set(files)
+    for name, path in files.items():
+        assert {"sha256", "what", "origin", "budget", "scores", "licence"} <= set(manifest[name])
+        assert path.stat().st_size <= 6 * 2**20
+        models.load_pretrained(path.stem)
+
+
+def test_a_damaged_missing_or_unknown_network_is_named(tmp_path, monkeypatch):
+    source = data.shipped_file("pretrained/mnist_classifier.keras")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    names = ("damaged", "missing")
+    manifest = {f"pretrained/{name}.keras": {"sha256": digest} for name in names}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "pretrained").mkdir()
+    (tmp_path / "pretrained" / "damaged.keras").write_bytes(source.read_bytes()[:-1])
+    monkeypatch.setattr(data, "_FOLDERS", (tmp_path,))
+    with pytest.raises(ValueError, match=r"damaged\.keras is damaged: its sha256 .*git checkout"):
+        models.load_pretrained("damaged")
+    with pytest.raises(FileNotFoundError, match=r"pretrained/missing\.keras is missing.*git checkout"):
+        models.load_pretrained("missing")
+    with pytest.raises(ValueError, match=r"Got the name 'pretrained/unknown\.keras', expected one of .*damaged"):
+        models.load_pretrained("unknown")

@@ -1,0 +1,164 @@
+"""Tests each guideline of the DCGAN paper by removing it, and writes data/results/guidelines.json.
+
+    python tools/guidelines_study.py
+
+Takes about an hour on two CPU cores, and can be interrupted; see study.py.
+"""
+
+import base64
+import functools
+import os
+import time
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import study
+import tensorflow as tf
+from keras import layers
+
+import gan_utils
+from gan_utils import data, metrics, models
+
+FILTERS = 32
+BATCH = 128
+STEPS = 1_000
+CHECKS = 4
+SAMPLES = 5_000
+SEEDS = range(3)
+
+# Each setting differs from the DCGAN in what it names.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "DCGAN": {},
+    "MLP of notebook 01": {"networks": "mlp"},
+    "pooling for strides": {"pooling": True},
+    "no batch norm": {"batch_norm": "none"},
+    "batch norm everywhere": {"batch_norm": "everywhere"},
+    "hidden dense layers": {"hidden_units": 512},
+    "ReLU for LeakyReLU in D": {"d_slope": 0.0},
+    "momentum: β₁ = 0.9": {"beta_1": 0.9},
+    "learning rate 1e-3": {"learning_rate": 1e-3},
+    "real and fake in one batch": {"one_batch": True},
+}
+
+
+class OneBatchGAN(gan_utils.GAN):
+    """Shows D real and fake samples side by side in one batch, so that batch norm mixes their statistics."""
+
+    def discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        logits = self.discriminator(tf.concat([real, fake], axis=0), training=True)
+        real_logits, fake_logits = tf.split(logits, 2)
+        return self.objective.discriminator(real_logits, fake_logits), real_logits, fake_logits
+
+
+def build_generator(pooling: bool, batch_norm: str, hidden_units: int) -> keras.Model:
+    """`models.dcgan_generator(base_filters=FILTERS)`, but for what the arguments change."""
+    some, everywhere = batch_norm != "none", batch_norm == "everywhere"
+    stack = [keras.Input((100,))]
+    if hidden_units:
+        stack += [_dense(hidden_units, not some), *_norm(some), layers.ReLU()]
+    stack += [_dense(7 * 7 * 2 * FILTERS, not some), layers.Reshape((7, 7, 2 * FILTERS)), *_norm(some), layers.ReLU()]
+    stack += [*_up(FILTERS, pooling, not some), *_norm(some), layers.ReLU()]
+    stack += [*_up(1, pooling, True), *_norm(everywhere), layers.Activation("tanh")]
+    return keras.Sequential(stack, name="generator")
+
+
+def build_discriminator(pooling: bool, batch_norm: str, hidden_units: int, d_slope: float) -> keras.Model:
+    """`models.dcgan_discriminator(base_filters=FILTERS)`, but for what the arguments change."""
+    some, everywhere = batch_norm != "none", batch_norm == "everywhere"
+    stack = [keras.Input((28, 28, 1)), *_norm(everywhere)]
+    stack += [*_down(FILTERS, pooling, True), *_norm(everywhere), layers.LeakyReLU(d_slope)]
+    stack += [*_down(2 * FILTERS, pooling, not some), *_norm(some), layers.LeakyReLU(d_slope), layers.Flatten()]
+    if hidden_units:
+        stack += [_dense(hidden_units, not some), *_norm(some), layers.LeakyReLU(d_slope)]
+    return keras.Sequential([*stack, _dense(1, True)], name="discriminator")
+
+
+def _normal() -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def _dense(units: int, use_bias: bool) -> layers.Layer:
+    return layers.Dense(units, use_bias=use_bias, kernel_initializer=_normal())
+
+
+def _norm(wanted: bool) -> list[layers.Layer]:
+    return [layers.BatchNormalization(momentum=0.9, epsilon=1e-5)] if wanted else []
+
+
+def _up(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
+    options = {"padding": "same", "use_bias": use_bias, "kernel_initializer": _normal()}
+    if pooling:
+        return [layers.UpSampling2D(), layers.Conv2D(filters, 4, **options)]
+    return [layers.Conv2DTranspose(filters, 4, 2, **options)]
+
+
+def _down(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
+    options = {"padding": "same", "use_bias": use_bias, "kernel_initializer": _normal()}
+    if pooling:
+        return [layers.Conv2D(filters, 4, **options), layers.MaxPooling2D()]
+    return [layers.Conv2D(filters, 4, 2, **options)]
+
+
+def train(
+    seed: int,
+    images: np.ndarray,
+    real_features: np.ndarray,
+    networks: str = "dcgan",
+    pooling: bool = False,
+    batch_norm: str = "inside",
+    hidden_units: int = 0,
+    d_slope: float = models.LEAKY_SLOPE,
+    beta_1: float = 0.5,
+    learning_rate: float = 2e-4,
+    one_batch: bool = False,
+) -> dict[str, Any]:
+    """One run: the Fréchet distance to the test digits, with the seconds of training, at every check."""
+    if networks == "mlp":
+        generator, discriminator = models.mlp_generator(), models.mlp_discriminator()
+    else:
+        generator = build_generator(pooling, batch_norm, hidden_units)
+        discriminator = build_discriminator(pooling, batch_norm, hidden_units, d_slope)
+    gan = (OneBatchGAN if one_batch else gan_utils.GAN)(generator, discriminator, latent_dim=100)
+    optimizers = [keras.optimizers.Adam(learning_rate, beta_1=beta_1) for _ in range(2)]
+    gan.compile(*optimizers, steps_per_execution=10)
+    dataset = data.batches(images, BATCH, seed).repeat()
+    seconds, distances = [], []
+    for _ in range(CHECKS):
+        begin = time.perf_counter()
+        history = gan.fit(dataset, steps_per_epoch=STEPS // CHECKS, verbose=0).history
+        seconds.append(round(time.perf_counter() - begin, 1))
+        features, _ = metrics.digit_features(gan.sample(SAMPLES))
+        distances.append(round(metrics.frechet_distance(features, real_features), 3))
+    samples = data.to_bytes(gan.sample(8, seed=0))  # (8, 28, 28, 1)
+    return {
+        "parameters": [generator.count_params(), discriminator.count_params()],
+        "frechet_distance": distances,
+        "training_seconds": np.cumsum(seconds).round(1).tolist(),
+        "metrics": {name: round(values[-1], 4) for name, values in history.items()},
+        "samples": base64.b64encode(samples.tobytes()).decode() if seed == 0 else None,
+    }
+
+
+def main() -> None:
+    images, _ = data.load_mnist("train")
+    real_features, _ = metrics.digit_features(data.load_mnist("test")[0])
+    floor, _ = metrics.digit_features(images[:SAMPLES])
+    protocol = {
+        "base_filters": FILTERS,
+        "batch_size": BATCH,
+        "steps": STEPS,
+        "steps_per_check": STEPS // CHECKS,
+        "samples": SAMPLES,
+        "real_samples": len(real_features),
+        "real_against_real": round(metrics.frechet_distance(floor, real_features), 3),
+        "samples_are": "base64 of uint8 (8, 28, 28, 1)",
+    }
+    run = functools.partial(train, images=images, real_features=real_features)
+    study.conduct("guidelines", protocol, SETTINGS, SEEDS, run)
+
+
+if __name__ == "__main__":
+    main()
