@@ -24,7 +24,7 @@ from gan_utils import data, metrics, models
 
 FILTERS = 32
 BATCH = 128
-STEPS = 1_000
+STEPS = 800
 CHECKS = 4
 SAMPLES = 5_000
 SEEDS = range(3)

@@ -107,6 +107,8 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
+                # A widget lives as long as its kernel; what stays is the picture beside it.
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = shrink_png(output.data["image/png"])
     return notebook
