@@ -13,7 +13,7 @@ from keras import layers
 from gan_utils import data
 
 LEAKY_SLOPE = 0.2
-DCGAN_START = {28: 7, 32: 4, 64: 4}  # side of the generator's first feature maps, by the side of its images
+DCGAN_LAYERS = {28: 3, 32: 3, 64: 4}  # convolutions of each network, by the side of its images
 
 
 def mlp_generator(
@@ -96,6 +96,9 @@ def dcgan_generator(
 ) -> keras.Model:
     """Convolutional generator by the five guidelines: strided, batch-normalised, ReLU inside and tanh at the end.
 
+    It starts from 4×4 feature maps and doubles their side until it has the image's. For 28 pixels it draws 32 and
+    crops two from each side.
+
     Args:
         image_size: side of the square images in pixels: 28, 32 or 64.
         channels: 1 for gray, 3 for colour.
@@ -111,25 +114,28 @@ def dcgan_generator(
 
     Example:
         >>> print(f"{dcgan_generator().count_params():,} {dcgan_generator(64, 3, base_filters=128).output_shape}")
-        760,065 (None, 64, 64, 3)
+        1,067,777 (None, 64, 64, 3)
     """
     _check_sizes(channels=[channels], latent_dim=[latent_dim])
-    start, *widths = _dcgan_widths(image_size, base_filters)
+    *widths, deepest = _dcgan_widths(image_size, base_filters)
     stack = [
         keras.Input((latent_dim,)),
-        layers.Dense(start * start * widths[-1], use_bias=False, kernel_initializer=_normal()),
-        layers.Reshape((start, start, widths[-1])),
+        layers.Dense(4 * 4 * deepest, use_bias=False, kernel_initializer=_normal()),
+        layers.Reshape((4, 4, deepest)),
         _normalise(),
         layers.ReLU(),
     ]
-    for filters in reversed(widths[:-1]):
+    for filters in reversed(widths):
         stack += [
             layers.Conv2DTranspose(filters, 4, 2, "same", use_bias=False, kernel_initializer=_normal()),
             _normalise(),
             layers.ReLU(),
         ]
-    last = layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh", kernel_initializer=_normal())
-    return keras.Sequential([*stack, last], name="generator")
+    stack.append(layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh", kernel_initializer=_normal()))
+    margin = (4 * 2 ** len(widths) * 2 - image_size) // 2
+    if margin:
+        stack.append(layers.Cropping2D(margin))
+    return keras.Sequential(stack, name="generator")
 
 
 def dcgan_discriminator(image_size: int = 28, channels: int = 1, base_filters: int = 64) -> keras.Model:
@@ -148,10 +154,10 @@ def dcgan_discriminator(image_size: int = 28, channels: int = 1, base_filters: i
 
     Example:
         >>> print(f"{dcgan_discriminator().count_params():,}")
-        138,945
+        662,081
     """
     _check_sizes(channels=[channels])
-    _, first, *widths = _dcgan_widths(image_size, base_filters)
+    first, *widths = _dcgan_widths(image_size, base_filters)
     stack = [
         keras.Input((image_size, image_size, channels)),
         layers.Conv2D(first, 4, 2, "same", kernel_initializer=_normal()),
@@ -185,13 +191,11 @@ def load_pretrained(name: str) -> keras.Model:
 
 
 def _dcgan_widths(image_size: int, base_filters: int) -> list[int]:
-    """Side of the smallest feature maps, then the number of maps of each layer, from the image inwards."""
+    """Feature maps of each layer, from the image inwards."""
     _check_sizes(base_filters=[base_filters])
-    if image_size not in DCGAN_START:
-        raise ValueError(f"Got image_size={image_size!r}, expected one of {list(DCGAN_START)}. Resize the images.")
-    start = DCGAN_START[image_size]
-    doublings = (image_size // start).bit_length() - 1
-    return [start, *(base_filters * 2**layer for layer in range(doublings))]
+    if image_size not in DCGAN_LAYERS:
+        raise ValueError(f"Got image_size={image_size!r}, expected one of {list(DCGAN_LAYERS)}. Resize the images.")
+    return [base_filters * 2**layer for layer in range(DCGAN_LAYERS[image_size])]
 
 
 def _normal() -> keras.initializers.Initializer:

@@ -106,7 +106,7 @@ def test_a_dropout_rate_that_is_no_share_is_refused(rate):
         models.mlp_discriminator((2,), (4,), dropout_rate=rate)
 
 
-@pytest.mark.parametrize(("image_size", "convolutions"), [(28, 2), (32, 3), (64, 4)])
+@pytest.mark.parametrize(("image_size", "convolutions"), [(28, 3), (32, 3), (64, 4)])
 def test_dcgan_networks_mirror_each_other(image_size, convolutions):
     generator = models.dcgan_generator(image_size, channels=3, latent_dim=7, base_filters=8)
     discriminator = models.dcgan_discriminator(image_size, channels=3, base_filters=8)
@@ -120,10 +120,10 @@ def test_dcgan_networks_mirror_each_other(image_size, convolutions):
 
 
 def test_the_dcgan_of_the_digits_has_the_weights_counted_by_hand():
-    # 100·7·7·128 + 4·128 of batch norm; 4·4·128·64 + 4·64; 4·4·64·1 + 1
-    assert models.dcgan_generator().count_params() == 627_200 + 512 + 131_072 + 256 + 1_025
-    # 4·4·1·64 + 64; 4·4·64·128 + 4·128; 7·7·128 + 1
-    assert models.dcgan_discriminator().count_params() == 1_088 + 131_072 + 512 + 6_273
+    # 100·4·4·256 + 4·256 of batch norm; 4·4·256·128 + 4·128; 4·4·128·64 + 4·64; 4·4·64·1 + 1
+    assert models.dcgan_generator().count_params() == 409_600 + 1_024 + 524_288 + 512 + 131_072 + 256 + 1_025
+    # 4·4·1·64 + 64; 4·4·64·128 + 4·128; 4·4·128·256 + 4·256; 4·4·256 + 1
+    assert models.dcgan_discriminator().count_params() == 1_088 + 131_072 + 512 + 524_288 + 1_024 + 4_097
 
 
 def test_dcgan_networks_follow_the_guidelines():

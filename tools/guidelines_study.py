@@ -22,11 +22,11 @@ from keras import layers
 import gan_utils
 from gan_utils import data, metrics, models
 
-FILTERS = 32
+FILTERS = 24
 BATCH = 128
-STEPS = 800
+STEPS = 700
 CHECKS = 4
-SAMPLES = 5_000
+SAMPLES = 3_000
 SEEDS = range(3)
 
 # Each setting differs from the DCGAN in what it names.
@@ -59,9 +59,10 @@ def build_generator(pooling: bool, batch_norm: str, hidden_units: int) -> keras.
     stack = [keras.Input((100,))]
     if hidden_units:
         stack += [_dense(hidden_units, not some), *_norm(some), layers.ReLU()]
-    stack += [_dense(7 * 7 * 2 * FILTERS, not some), layers.Reshape((7, 7, 2 * FILTERS)), *_norm(some), layers.ReLU()]
-    stack += [*_up(FILTERS, pooling, not some), *_norm(some), layers.ReLU()]
-    stack += [*_up(1, pooling, True), *_norm(everywhere), layers.Activation("tanh")]
+    stack += [_dense(4 * 4 * 4 * FILTERS, not some), layers.Reshape((4, 4, 4 * FILTERS)), *_norm(some), layers.ReLU()]
+    for filters in (2 * FILTERS, FILTERS):
+        stack += [*_up(filters, pooling, not some), *_norm(some), layers.ReLU()]
+    stack += [*_up(1, pooling, True), *_norm(everywhere), layers.Activation("tanh"), layers.Cropping2D(2)]
     return keras.Sequential(stack, name="generator")
 
 
@@ -70,7 +71,9 @@ def build_discriminator(pooling: bool, batch_norm: str, hidden_units: int, d_slo
     some, everywhere = batch_norm != "none", batch_norm == "everywhere"
     stack = [keras.Input((28, 28, 1)), *_norm(everywhere)]
     stack += [*_down(FILTERS, pooling, True), *_norm(everywhere), layers.LeakyReLU(d_slope)]
-    stack += [*_down(2 * FILTERS, pooling, not some), *_norm(some), layers.LeakyReLU(d_slope), layers.Flatten()]
+    for filters in (2 * FILTERS, 4 * FILTERS):
+        stack += [*_down(filters, pooling, not some), *_norm(some), layers.LeakyReLU(d_slope)]
+    stack.append(layers.Flatten())
     if hidden_units:
         stack += [_dense(hidden_units, not some), *_norm(some), layers.LeakyReLU(d_slope)]
     return keras.Sequential([*stack, _dense(1, True)], name="discriminator")
@@ -98,7 +101,7 @@ def _up(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
 def _down(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
     options = {"padding": "same", "use_bias": use_bias, "kernel_initializer": _normal()}
     if pooling:
-        return [layers.Conv2D(filters, 4, **options), layers.MaxPooling2D()]
+        return [layers.Conv2D(filters, 4, **options), layers.MaxPooling2D(padding="same")]
     return [layers.Conv2D(filters, 4, 2, **options)]
 
 

@@ -69,10 +69,11 @@ def mnist_classifier(epochs: int = 10) -> None:
     )
 
 
-def mnist_gan(epochs: int = 20) -> None:
+def mnist_gan(epochs: int = 15) -> None:
     """The DCGAN of notebook 03 on the digits, at its full length."""
     images, _ = data.load_mnist("train")
-    gan = train_dcgan(images, models.dcgan_generator(), models.dcgan_discriminator(), epochs, "mnist")
+    networks = models.dcgan_generator(base_filters=40), models.dcgan_discriminator(base_filters=40)
+    gan = train_dcgan(images, *networks, epochs, "mnist")
     budget = f"{epochs} epochs of 469 steps, batch 128, {gan.seconds:.0f} s on 2 CPU cores"
     test_images, _ = data.load_mnist("test")
     fakes = gan.sample(SAMPLES, seed=1)
@@ -176,10 +177,14 @@ def faces_gan(epochs: int = 30) -> None:
 def train_dcgan(
     images: np.ndarray, generator: keras.Model, discriminator: keras.Model, epochs: int, name: str
 ) -> gan_utils.GAN:
-    """Trains with the paper's settings, keeps a running mean of G's weights, and returns the GAN with that mean."""
+    """Trains, and returns the GAN with a running mean of G's weights.
+
+    Differs from the paper: the learning rate begins at 0.0008 and falls to 0, which takes a tenth of the steps.
+    """
     gan = gan_utils.GAN(generator, discriminator, latent_dim=100, seed=0)
-    g_optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5, use_ema=True, ema_momentum=0.999)
-    gan.compile(keras.optimizers.Adam(2e-4, beta_1=0.5), g_optimizer)
+    falling = keras.optimizers.schedules.CosineDecay(8e-4, epochs * -(-len(images) // 128))
+    g_optimizer = keras.optimizers.Adam(falling, beta_1=0.5, use_ema=True, ema_momentum=0.999)
+    gan.compile(keras.optimizers.Adam(falling, beta_1=0.5), g_optimizer)
     grid = gan_utils.SampleGrid(f"build/{name}.gif", rows=8, columns=12)
     begin = time.perf_counter()
     gan.fit(data.batches(images, 128), epochs=epochs, verbose=2, callbacks=[grid])
