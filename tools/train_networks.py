@@ -88,7 +88,7 @@ def mnist_gan(epochs: int = 15) -> None:
     ship("mnist_discriminator", gan.discriminator, "its discriminator: digits to a logit", budget, {})
 
 
-def faces_attributes(epochs: int = 12) -> None:
+def faces_attributes(epochs: int = 10) -> None:
     """Reads the attributes off a sketch face. Blurred and noisy faces in training make it fit for generated ones."""
     inputs = keras.Input((32, 32, 3))
     x = inputs
@@ -96,7 +96,8 @@ def faces_attributes(epochs: int = 12) -> None:
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.MaxPooling2D()(layers.ReLU()(x))
-    x = layers.Dense(256, activation="relu", name="features")(layers.Dropout(0.2)(layers.Flatten()(x)))
+    x = layers.BatchNormalization(momentum=0.9)(layers.Dense(256, use_bias=False)(layers.Flatten()(x)))
+    x = layers.ReLU(name="features")(x)
     outputs = {
         "smile": layers.Dense(1, "sigmoid", name="smile")(x),
         "turn": layers.Dense(1, "tanh", name="turn")(x),
@@ -119,15 +120,16 @@ def faces_attributes(epochs: int = 12) -> None:
     dataset = dataset.map(spoil).prefetch(4)
     kinds = {"glasses": "binary_crossentropy", "beard": "binary_crossentropy"}
     kinds |= {"hair_style": "sparse_categorical_crossentropy", "hair_color": "sparse_categorical_crossentropy"}
-    schedule = keras.optimizers.schedules.CosineDecay(2e-3, epochs * len(dataset))
-    weights = {name: 1.0 if name in kinds else 10.0 for name in outputs}
-    network.compile(
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, epochs * len(dataset))
+    weights = {name: 1.0 if name in kinds else 5.0 for name in outputs}
+    trained = keras.Model(inputs, outputs)  # shares the weights, and keeps the optimizer out of the file
+    trained.compile(
         keras.optimizers.Adam(schedule),
         loss={name: kinds.get(name, "mean_squared_error") for name in outputs},
         loss_weights=weights,
     )
     begin = time.perf_counter()
-    network.fit(dataset, epochs=epochs, verbose=2, shuffle=False)
+    trained.fit(dataset, epochs=epochs, verbose=2, shuffle=False)
     images, targets = faces_with_targets(5_000, seed=2)
     found = network.predict(images, batch_size=500, verbose=0)
     scores = {}
@@ -158,7 +160,7 @@ def faces_with_targets(count: int, seed: int) -> tuple[np.ndarray, dict[str, np.
     return faces.draw(attributes), {**targets, "background": np.stack([np.cos(hue), np.sin(hue)], axis=1)}
 
 
-def faces_gan(epochs: int = 30) -> None:
+def faces_gan(epochs: int = 22) -> None:
     """The DCGAN of notebook 03 on 20,000 sketch faces."""
     images = faces.draw(faces.sample_attributes(20_000, seed=0))
     networks = models.dcgan_generator(32, 3, base_filters=48), models.dcgan_discriminator(32, 3, base_filters=48)
