@@ -2,7 +2,7 @@
 
     python tools/losses_study.py
 
-Takes about 15 minutes on two CPU cores, and can be interrupted; see study.py.
+Takes about 12 minutes on two CPU cores, and can be interrupted; see study.py.
 """
 
 import base64
@@ -25,10 +25,12 @@ STEPS_PER_POINT = 50  # of the curves
 POINTS_PER_CHECK = 5
 SAMPLES = 5_000
 SEEDS = range(3)
+FROZEN_CHECKS = (0, 5, 10, 20, 50, 100, 200, 500)  # steps of a new D against a G that no longer moves
+NOISE_BATCHES, NOISE_BATCH = 60, 64
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "minimax, k = 1": {"objective": losses.minimax(), "d_steps": 1},
-    "non-saturating, k = 1": {"objective": losses.non_saturating(), "d_steps": 1},
+    "non-saturating, k = 1": {"objective": losses.non_saturating(), "d_steps": 1, "freeze_after": True},
     "minimax, k = 3": {"objective": losses.minimax(), "d_steps": 3},
     "non-saturating, k = 3": {"objective": losses.non_saturating(), "d_steps": 3},
 }
@@ -42,22 +44,66 @@ def score(images: Any) -> float:
     return round(metrics.frechet_distance(metrics.digit_features(images)[0], held_out), 2)
 
 
-def gradient_size(gan: gan_utils.GAN, batches: int = 4) -> float:
-    """Root mean square, over G's weights, of the gradient that G's optimizer sees in one batch."""
-    squares = []
-    for _ in range(batches):
-        with tf.GradientTape() as tape:
-            loss = gan.generator_loss(gan.generator(gan.latent(BATCH), training=True))
+def g_gradients(gan: gan_utils.GAN, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """D(G(z)) for one batch, and the gradients of all G's weights under the minimax and the non-saturating loss."""
+    with tf.GradientTape(persistent=True) as tape:
+        fake_logits = gan.discriminator(gan.generator(gan.latent(count)))
+        both = [objective.generator(fake_logits) for objective in (losses.minimax(), losses.non_saturating())]
+    flat = []
+    for loss in both:
         gradient = tape.gradient(loss, gan.generator.trainable_variables)
-        squares.append(np.mean(np.concatenate([np.ravel(part) for part in gradient]).astype("float64") ** 2))
-    return significant(np.sqrt(np.mean(squares)))
+        flat.append(np.concatenate([np.ravel(part) for part in gradient]).astype("float64"))
+    return tf.sigmoid(tf.cast(fake_logits, "float64")).numpy(), *flat
+
+
+def noise(gan: gan_utils.GAN) -> dict[str, float]:
+    """Size of the mean gradient and of its scatter from batch to batch, under both losses, without bias."""
+    sums, squares = np.zeros((2, gan.generator.count_params())), np.zeros(2)
+    for _ in range(NOISE_BATCHES):
+        gradients = np.stack(g_gradients(gan, NOISE_BATCH)[1:])
+        sums += gradients
+        squares += (gradients**2).sum(axis=1)
+    means = ((sums / NOISE_BATCHES) ** 2).sum(axis=1)
+    variances = (squares / NOISE_BATCHES - means) * NOISE_BATCHES / (NOISE_BATCHES - 1)
+    signals = np.sqrt(np.clip(means - variances / NOISE_BATCHES, 0.0, None))
+    record = {}
+    for name, signal, variance in zip(("minimax", "non-saturating"), signals, variances, strict=True):
+        record[f"{name} signal"], record[f"{name} noise"] = significant(signal), significant(np.sqrt(variance))
+    return record
+
+
+def freeze(generator: keras.Model, dataset: tf.data.Dataset) -> list[dict[str, float]]:
+    """Trains a new D against a generator that no longer moves; at each check, G's gradients under both losses."""
+    discriminator = models.mlp_discriminator(hidden_units=(512, 256), dropout_rate=0.0)
+    gan = gan_utils.GAN(generator, discriminator, latent_dim=100)
+    gan.compile(keras.optimizers.Adam(1e-3, beta_1=0.5), keras.optimizers.Adam(2e-4))
+    step = tf.function(gan.discriminator_step)
+    checks = []
+    for number, real in enumerate(dataset.take(max(FROZEN_CHECKS) + 1)):
+        if number in FROZEN_CHECKS:
+            d_fake, minimax, non_saturating = g_gradients(gan, 512)
+            factor = np.linalg.norm(non_saturating) / np.linalg.norm(minimax)
+            checks.append({"step": number, "D(G(z))": significant(d_fake.mean()), "factor": significant(factor)})
+            checks[-1]["predicted"] = significant((1 - d_fake).mean() / d_fake.mean())
+            checks[-1] |= noise(gan)
+        step(real)
+    return checks
+
+
+def gradient_size(gan: gan_utils.GAN) -> float:
+    """Root mean square, over G's weights, of the gradient that G's optimizer sees in one batch."""
+    with tf.GradientTape() as tape:
+        loss = gan.generator_loss(gan.generator(gan.latent(BATCH)))
+    gradient = tape.gradient(loss, gan.generator.trainable_variables)
+    return significant(np.sqrt(np.mean(np.concatenate([np.ravel(part) for part in gradient]).astype("float64") ** 2)))
 
 
 def significant(value: float) -> float:
+    """Four digits are enough, whatever the size."""
     return float(f"{value:.4g}")
 
 
-def train(seed: int, objective: losses.Objective, d_steps: int) -> dict[str, Any]:
+def train(seed: int, objective: losses.Objective, d_steps: int, freeze_after: bool = False) -> dict[str, Any]:
     """One run: the score at every check, the training metrics every 50 steps, and at seed 0 some images."""
     generator = models.mlp_generator(100, hidden_units=(256, 512))
     discriminator = models.mlp_discriminator(hidden_units=(512, 256), dropout_rate=0.0)
@@ -77,7 +123,8 @@ def train(seed: int, objective: losses.Objective, d_steps: int) -> dict[str, Any
         gradients.append(gradient_size(gan))
     images = data.to_bytes(gan.sample(32, seed=0))
     samples = base64.b64encode(images).decode() if seed == 0 else None  # (32, 28, 28, 1), uint8
-    return {"scores": scores, "gradients": gradients, **curves, "samples": samples}
+    frozen = freeze(generator, dataset) if freeze_after else None
+    return {"scores": scores, "gradients": gradients, **curves, "frozen": frozen, "samples": samples}
 
 
 def main() -> None:
@@ -89,6 +136,7 @@ def main() -> None:
         "steps_per_point": STEPS_PER_POINT,
         "steps_per_check": STEPS_PER_POINT * POINTS_PER_CHECK,
         "samples": SAMPLES,
+        "noise": f"{NOISE_BATCHES} batches of {NOISE_BATCH}",
         "held_out": len(held_out),
         "floor": score(digits[:SAMPLES]),
     }
