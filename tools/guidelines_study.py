@@ -22,9 +22,9 @@ from keras import layers
 import gan_utils
 from gan_utils import data, metrics, models
 
-FILTERS = 24
+FILTERS = 16
 BATCH = 128
-STEPS = 700
+STEPS = 800
 CHECKS = 4
 SAMPLES = 3_000
 SEEDS = range(3)
