@@ -1,5 +1,8 @@
 """Numbers that say how good samples are: functions of arrays. The network that turns digits into features is last."""
 
+import functools
+
+import keras
 import numpy as np
 from scipy import linalg
 
@@ -100,5 +103,10 @@ def digit_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> print(features.shape, logits.argmax(axis=1), labels[:5])
         (5, 128) [7 2 1 0 4] [7 2 1 0 4]
     """
-    features, logits = models.load_pretrained("mnist_classifier").predict(images, batch_size=500, verbose=0)
+    features, logits = _digit_classifier().predict(images, batch_size=500, verbose=0)
     return features, logits
+
+
+@functools.cache
+def _digit_classifier() -> keras.Model:
+    return models.load_pretrained("mnist_classifier")  # once: each new network would be traced again
