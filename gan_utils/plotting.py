@@ -49,8 +49,10 @@ def tile(images: np.ndarray, columns: int, padding: int = 2) -> np.ndarray:
     return canvas[..., 0] if channels == 1 else canvas
 
 
-def image_grid(images: np.ndarray, columns: int = 8, title: str = "", ax: Axes | None = None) -> Axes:
-    """Shows images in [-1, 1] as a grid; see `tile`.
+def image_grid(
+    images: np.ndarray, columns: int = 8, title: str = "", ax: Axes | None = None, row_names: Sequence[str] = ()
+) -> Axes:
+    """Shows images in [-1, 1] as a grid; see `tile`. Names of the rows, from the top, stand on the left.
 
     Example:
         >>> ax = image_grid(np.zeros((8, 28, 28, 1)), title="Nothing yet")
@@ -63,6 +65,10 @@ def image_grid(images: np.ndarray, columns: int = 8, title: str = "", ax: Axes |
     ax.imshow((picture + 1.0) / 2.0, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     ax.set_title(title)
     ax.axis("off")
+    if row_names:
+        ax.axis("on")
+        middles = (np.shape(images)[1] + 2) * np.arange(len(row_names)) + (np.shape(images)[1] - 1) / 2
+        ax.set(xticks=[], yticks=middles, yticklabels=row_names)
     return ax
 
 

@@ -109,6 +109,14 @@ def test_both_axes_are_named_and_so_are_the_curves(name):
     assert ax.get_legend() is not None
 
 
+def test_an_image_grid_names_its_rows_at_their_middles():
+    ax = plotting.image_grid(np.zeros((6, 5, 5, 1)), columns=2, row_names=("first", "second", "third"))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "second", "third"]
+    np.testing.assert_array_equal(ax.get_yticks(), [2.0, 9.0, 16.0])  # rows of 5 pixels with 2 between them
+    assert ax.axison
+    assert not plotting.image_grid(np.zeros((6, 5, 5, 1))).axison
+
+
 def test_an_image_grid_shows_minus_1_black_and_1_white():
     images = np.stack([np.full((2, 2, 1), value) for value in (-0.5, 0.0, 0.5)])
     ax = plotting.image_grid(images, columns=3, title="Three grays")
