@@ -181,7 +181,7 @@ def train_dcgan(
 ) -> gan_utils.GAN:
     """Trains, and returns the GAN with a running mean of G's weights.
 
-    Differs from the paper: the learning rate begins at 0.0008 and falls to 0, which takes a tenth of the steps.
+    Differs from the paper: the learning rate begins at 0.0008 and falls to 0, for shorter trainings.
     """
     gan = gan_utils.GAN(generator, discriminator, latent_dim=100, seed=0)
     falling = keras.optimizers.schedules.CosineDecay(8e-4, epochs * -(-len(images) // 128))
