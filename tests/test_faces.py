@@ -91,6 +91,8 @@ def test_a_head_that_turns_right_is_the_mirror_image_of_one_that_turns_left():
     np.testing.assert_allclose(left, right[:, ::-1], atol=1e-4)
     nose = right[18, 10:22].mean(axis=-1).argmin() + 10
     assert nose > 17  # turned right, the nose stands right of the middle
+    lips = np.nonzero(right[20:26, :, 0] - right[20:26, :, 1] > 0.6)[1]
+    assert lips.mean() > 17
 
 
 def test_two_thousand_faces_take_at_most_a_second():

@@ -126,6 +126,13 @@ def test_the_dcgan_of_the_digits_has_the_weights_counted_by_hand():
     assert models.dcgan_discriminator().count_params() == 1_088 + 131_072 + 512 + 524_288 + 1_024 + 4_097
 
 
+def test_28_pixels_are_the_middle_of_32():
+    small, large = models.dcgan_generator(28, base_filters=4), models.dcgan_generator(32, base_filters=4)
+    large.set_weights(small.get_weights())
+    latent = np.random.default_rng(0).normal(size=(3, 100)).astype("float32")
+    np.testing.assert_array_equal(small(latent), large(latent)[:, 2:-2, 2:-2])
+
+
 def test_dcgan_networks_follow_the_guidelines():
     generator, discriminator = models.dcgan_generator(32, 3), models.dcgan_discriminator(32, 3)
     kinds = [[type(layer).__name__ for layer in network.layers] for network in (generator, discriminator)]
