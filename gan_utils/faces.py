@@ -15,7 +15,6 @@ _LINE, _LIPS, _WHITE = np.array([[40, 32, 38]]), np.array([[178, 48, 58]]), np.a
 _BLOCK = 128  # faces that are drawn together; small enough for a processor's cache
 
 Attributes = Mapping[str, np.ndarray]
-Painting = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y (faces, height, width); colours (faces, 3, height, width)
 
 
 def sample_attributes(count: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -132,7 +132,7 @@ def dcgan_generator(
             layers.ReLU(),
         ]
     stack.append(layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh", kernel_initializer=_normal()))
-    margin = (4 * 2 ** len(widths) * 2 - image_size) // 2
+    margin = (4 * 2 ** DCGAN_LAYERS[image_size] - image_size) // 2
     if margin:
         stack.append(layers.Cropping2D(margin))
     return keras.Sequential(stack, name="generator")

@@ -157,7 +157,7 @@ class GAN(keras.Model):
     def discriminator_step(self, real: tf.Tensor) -> None:
         """Updates D on real samples, (batch, …), and as many fresh fakes. Nothing of G changes."""
         batch_size = tf.shape(real)[0]
-        with _keep_statistics(self.generator):
+        with keep_statistics(self.generator):
             fake = self.generator(self.latent(batch_size), training=True)
         with tf.GradientTape() as tape:
             loss, real_logits, fake_logits = self.discriminator_loss(real, fake)
@@ -170,7 +170,7 @@ class GAN(keras.Model):
     def generator_step(self, batch_size: int | tf.Tensor) -> None:
         """Updates G on `batch_size` fresh latents. Nothing of D changes."""
         latent = self.latent(batch_size)
-        with _keep_statistics(self.discriminator), tf.GradientTape() as tape:
+        with keep_statistics(self.discriminator), tf.GradientTape() as tape:
             loss = self.generator_loss(self.generator(latent, training=True))
         variables = self.generator.trainable_variables
         self.g_optimizer.apply(tape.gradient(loss, variables), variables)
@@ -326,10 +326,17 @@ class SampleGrid(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def _keep_statistics(network: keras.Model) -> Iterator[None]:
+def keep_statistics(network: keras.Model) -> Iterator[None]:
     """Lets a network run in training mode and puts its running statistics back afterwards.
 
     The states of random generators are integers. They stay moved, so that dropout never repeats a mask.
+
+    Example:
+        >>> network = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+        >>> with keep_statistics(network):
+        ...     _ = network(tf.ones((4, 1)), training=True)
+        >>> print(network.layers[0].moving_mean.numpy())
+        [0.]
     """
     statistics = [variable for variable in network.non_trainable_variables if "float" in variable.dtype]
     before = [tf.identity(variable.value) for variable in statistics]

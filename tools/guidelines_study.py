@@ -5,7 +5,6 @@
 Takes about an hour on two CPU cores, and can be interrupted; see study.py.
 """
 
-import base64
 import functools
 import os
 import time
@@ -135,13 +134,12 @@ def train(
         seconds.append(round(time.perf_counter() - begin, 1))
         features, _ = metrics.digit_features(gan.sample(SAMPLES))
         distances.append(round(metrics.frechet_distance(features, real_features), 3))
-    samples = data.to_bytes(gan.sample(8, seed=0))  # (8, 28, 28, 1)
     return {
         "parameters": [generator.count_params(), discriminator.count_params()],
         "frechet_distance": distances,
         "training_seconds": np.cumsum(seconds).round(1).tolist(),
         "metrics": {name: round(values[-1], 4) for name, values in history.items()},
-        "samples": base64.b64encode(samples.tobytes()).decode() if seed == 0 else None,
+        "samples": study.encode(gan.sample(8, seed=0)) if seed == 0 else None,
     }
 
 

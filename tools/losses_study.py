@@ -5,7 +5,6 @@
 Takes about 12 minutes on two CPU cores, and can be interrupted; see study.py.
 """
 
-import base64
 import os
 from typing import Any
 
@@ -49,11 +48,13 @@ def g_gradients(gan: gan_utils.GAN, count: int) -> tuple[np.ndarray, np.ndarray,
     with tf.GradientTape(persistent=True) as tape:
         fake_logits = gan.discriminator(gan.generator(gan.latent(count)))
         both = [objective.generator(fake_logits) for objective in (losses.minimax(), losses.non_saturating())]
-    flat = []
-    for loss in both:
-        gradient = tape.gradient(loss, gan.generator.trainable_variables)
-        flat.append(np.concatenate([np.ravel(part) for part in gradient]).astype("float64"))
-    return tf.sigmoid(tf.cast(fake_logits, "float64")).numpy(), *flat
+    gradients = [flat(tape.gradient(loss, gan.generator.trainable_variables)) for loss in both]
+    return tf.sigmoid(tf.cast(fake_logits, "float64")).numpy(), *gradients
+
+
+def flat(gradient: list[tf.Tensor]) -> np.ndarray:
+    """The gradient of all weights as one vector."""
+    return np.concatenate([np.ravel(part) for part in gradient]).astype("float64")
 
 
 def noise(gan: gan_utils.GAN) -> dict[str, float]:
@@ -94,8 +95,7 @@ def gradient_size(gan: gan_utils.GAN) -> float:
     """Root mean square, over G's weights, of the gradient that G's optimizer sees in one batch."""
     with tf.GradientTape() as tape:
         loss = gan.generator_loss(gan.generator(gan.latent(BATCH)))
-    gradient = tape.gradient(loss, gan.generator.trainable_variables)
-    return significant(np.sqrt(np.mean(np.concatenate([np.ravel(part) for part in gradient]).astype("float64") ** 2)))
+    return significant(np.sqrt(np.mean(flat(tape.gradient(loss, gan.generator.trainable_variables)) ** 2)))
 
 
 def significant(value: float) -> float:
@@ -121,8 +121,7 @@ def train(seed: int, objective: losses.Objective, d_steps: int, freeze_after: bo
             values += [significant(value) for value in history[name]]
         scores.append(score(gan.sample(SAMPLES)))
         gradients.append(gradient_size(gan))
-    images = data.to_bytes(gan.sample(32, seed=0))
-    samples = base64.b64encode(images).decode() if seed == 0 else None  # (32, 28, 28, 1), uint8
+    samples = study.encode(gan.sample(32, seed=0)) if seed == 0 else None
     frozen = freeze(generator, dataset) if freeze_after else None
     return {"scores": scores, "gradients": gradients, **curves, "frozen": frozen, "samples": samples}
 

@@ -24,7 +24,6 @@ IMAGES = 1000  # real ones to learn from, and as many fakes
 HELD_OUT = 2560  # test digits, and as many fakes
 STEPS = 600
 BATCH = 64
-EPSILONS = (0.0, 0.02, 0.05, 0.1, 0.2)
 SEEDS = range(5)
 SETTINGS: dict[str, dict[str, Any]] = {
     "no smoothing": {},
@@ -61,10 +60,7 @@ def train(seed: int, alpha: float = 0.0, beta: float = 0.0) -> dict[str, Any]:
         "beta": beta,
         "known": [round(float(np.median(discriminator(some))), 3) for some in known],  # median logits
         "quantiles": [smoothing_study.quantiles(some) for some in (real_logits, fake_logits)],
-        "histograms": [
-            np.histogram(np.clip(some, -29.9, 29.9), smoothing_study.EDGES)[0].tolist()
-            for some in (real_logits, fake_logits)
-        ],
+        "histograms": [smoothing_study.histogram(some) for some in (real_logits, fake_logits)],
         "bins": bins[0],
         "corrected_bins": bins[1],
         "sure_and_wrong": sure_and_wrong(real_logits, fake_logits, alpha, beta),
@@ -83,27 +79,11 @@ def told_right(
     discriminator: keras.Model, held_out: tuple[np.ndarray, np.ndarray], threshold: float
 ) -> dict[str, list[float]]:
     """Share of images told right after a step of size ε in each pixel, against D's answer or at random."""
-    rng = np.random.default_rng(0)
-    result = {}
-    signs = [direction * gradient_sign(discriminator, some) for some, direction in zip(held_out, (-1, 1), strict=True)]
-    noise = [rng.choice(np.float32([-1.0, 1.0]), size=some.shape) for some in held_out]
-    for name, steps in (("against D", signs), ("random", noise)):
-        rows = []
-        for epsilon in EPSILONS:
-            moved = [np.clip(some + epsilon * step, -1.0, 1.0) for some, step in zip(held_out, steps, strict=True)]
-            real, fake = (discriminator(some).numpy() for some in moved)
-            rows.append(round(float(((real > threshold).mean() + (fake <= threshold).mean()) / 2), 4))
-        result[name] = rows
+    result: dict[str, list[float]] = {"against D": [], "random": []}
+    for name, moved in smoothing_study.perturbations(discriminator, *held_out, smoothing_study.EPSILONS):
+        real, fake = (discriminator(some).numpy() for some in moved)
+        result[name].append(round(float(((real > threshold).mean() + (fake <= threshold).mean()) / 2), 4))
     return result
-
-
-def gradient_sign(discriminator: keras.Model, some: np.ndarray) -> np.ndarray:
-    """Sign of the gradient of each image's logit for its pixels."""
-    some = tf.constant(some)
-    with tf.GradientTape() as tape:
-        tape.watch(some)
-        total = tf.reduce_sum(discriminator(some))
-    return np.sign(tape.gradient(total, some))
 
 
 @functools.cache
@@ -123,9 +103,9 @@ def main() -> None:
         "held_out": HELD_OUT,
         "steps": STEPS,
         "batch_size": BATCH,
-        "epsilons": list(EPSILONS),
+        "epsilons": list(smoothing_study.EPSILONS),
         "edges": [float(smoothing_study.EDGES[0]), float(smoothing_study.EDGES[-1]), len(smoothing_study.EDGES)],
-        "quantiles": [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99],
+        "quantiles": list(smoothing_study.QUANTILES),
     }
     study.conduct("overconfidence", protocol, SETTINGS, SEEDS, train)
 

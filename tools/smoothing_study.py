@@ -9,6 +9,7 @@ import base64
 import functools
 import os
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 import gan_utils
 from gan_utils import data, losses, metrics, models
+from gan_utils.training import keep_statistics
 
 BATCH = 128
 STEPS = 400
@@ -27,8 +29,9 @@ STEPS_PER_CHECK = 100
 HELD_OUT = 1280  # test digits, and as many fresh fakes: 10 batches each
 CHECKED = 640  # of them at each check
 SAMPLES = 5000  # in a score
-EPSILONS = (0.02, 0.05, 0.1, 0.2)  # size of a perturbation; pixels are in [-1, 1]
+EPSILONS = (0.0, 0.02, 0.05, 0.1, 0.2)  # size of a perturbation; pixels are in [-1, 1]
 EDGES = np.linspace(-30.0, 30.0, 121)  # of the histogram of logits
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 SEEDS = range(3)
 
 
@@ -38,13 +41,10 @@ def noise_beyond_the_range(noise: float = 0.05) -> losses.Objective:
     That is what `labels += 0.05 * uniform` makes of fake = 1 and real = 0, written for D = probability of "real".
     """
 
-    def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.math.softplus(logits) - targets * logits)
-
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         real_targets = 1.0 - noise * tf.random.uniform(tf.shape(real_logits))
         fake_targets = -noise * tf.random.uniform(tf.shape(fake_logits))
-        return cross_entropy(real_logits, real_targets) + cross_entropy(fake_logits, fake_targets)
+        return losses.cross_entropy(real_logits, real_targets) + losses.cross_entropy(fake_logits, fake_targets)
 
     return losses.Objective("noise beyond [0, 1]", discriminator, losses.non_saturating().generator)
 
@@ -97,7 +97,7 @@ def train(
         "metrics": {name: round(values[-1], 4) for name, values in history.items()},
         "checks": checks,  # of 640 real and 640 fake images, every 100 steps
         "quantiles": [quantiles(real_logits), quantiles(fake_logits)],
-        "histograms": [np.histogram(np.clip(x, -29.9, 29.9), EDGES)[0].tolist() for x in (real_logits, fake_logits)],
+        "histograms": [histogram(real_logits), histogram(fake_logits)],
         "perturbed": perturb(gan.discriminator, real, fake, boundary(*labels)),
         "samples": encode(samples[:24]) if seed == 0 else None,
     }
@@ -105,24 +105,26 @@ def train(
 
 def logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
     """D's answers as it plays: each batch, all real or all fake, is normalised with its own statistics."""
-    before = discriminator.get_weights()
-    chunks = [discriminator(images[start : start + BATCH], training=True) for start in range(0, len(images), BATCH)]
-    discriminator.set_weights(before)  # running statistics
+    with keep_statistics(discriminator):
+        chunks = [discriminator(images[start : start + BATCH], training=True) for start in range(0, len(images), BATCH)]
     return np.concatenate(chunks)[:, 0]
 
 
 def draw(gan: gan_utils.GAN, count: int, seed: int) -> np.ndarray:
     """Fakes as D meets them in training: the generator normalises each batch with its own statistics."""
-    before = gan.generator.get_weights()
     latent = gan.latent(count, seed)
-    chunks = [gan.generator(latent[start : start + BATCH], training=True) for start in range(0, count, BATCH)]
-    gan.generator.set_weights(before)
+    with keep_statistics(gan.generator):
+        chunks = [gan.generator(latent[start : start + BATCH], training=True) for start in range(0, count, BATCH)]
     return np.concatenate(chunks)
 
 
 def quantiles(values: np.ndarray) -> list[float]:
-    """1, 5, 25, 50, 75, 95 and 99 %."""
-    return np.quantile(values, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]).round(3).tolist()
+    return np.quantile(values, QUANTILES).round(3).tolist()
+
+
+def histogram(logits: np.ndarray) -> list[int]:
+    """Counts between EDGES; what lies beyond counts in the outermost bins."""
+    return np.histogram(np.clip(logits, -29.9, 29.9), EDGES)[0].tolist()
 
 
 def calibration(real_logits: np.ndarray, fake_logits: np.ndarray, alpha: float, beta: float) -> list[list[float]]:
@@ -146,15 +148,12 @@ def boundary(alpha: float, beta: float) -> float:
 
 def generator_gradient(gan: gan_utils.GAN, batches: int = 5) -> float:
     """Mean norm of the gradient of −log D(G(z)) for G's weights."""
-    before = [network.get_weights() for network in (gan.generator, gan.discriminator)]
     norms = []
     for batch in range(batches):
-        with tf.GradientTape() as tape:
+        with keep_statistics(gan.generator), keep_statistics(gan.discriminator), tf.GradientTape() as tape:
             fake = gan.generator(gan.latent(BATCH, seed=100 + batch), training=True)
             loss = tf.reduce_mean(tf.math.softplus(-gan.discriminator(fake, training=True)))
         norms.append(float(tf.linalg.global_norm(tape.gradient(loss, gan.generator.trainable_variables))))
-    gan.generator.set_weights(before[0])
-    gan.discriminator.set_weights(before[1])
     return round(float(np.mean(norms)), 5)
 
 
@@ -163,33 +162,37 @@ def perturb(discriminator: keras.Model, real: np.ndarray, fake: np.ndarray, thre
 
     For each ε: mean logit of real and fake images afterwards, and the share that D tells right.
     """
+    result: dict[str, list[Any]] = {"against D": [], "random": []}
+    for name, moved in perturbations(discriminator, real, fake, EPSILONS):
+        after = [logits(discriminator, x) for x in moved]
+        right = [(after[0] > threshold).mean(), (after[1] <= threshold).mean()]
+        stated = [(1.0 / (1.0 + np.exp(-x.astype("float64")))).mean() for x in after]
+        row = [*(x.mean() for x in after), *stated, *right]
+        result[name].append([round(float(value), 4) for value in row])
+    return result
+
+
+def perturbations(
+    discriminator: keras.Model, real: np.ndarray, fake: np.ndarray, epsilons: Sequence[float]
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Real and fake images after a step of each size in each pixel: "against D", then "random"."""
     rng = np.random.default_rng(0)
-    result: dict[str, list[Any]] = {}
     signs = [direction * gradient_sign(discriminator, x) for x, direction in ((real, -1.0), (fake, 1.0))]
     noise = [rng.choice(np.float32([-1.0, 1.0]), size=x.shape) for x in (real, fake)]
     for name, steps in (("against D", signs), ("random", noise)):
-        result[name] = []
-        for epsilon in (0.0, *EPSILONS):
-            moved = [np.clip(x + epsilon * step, -1.0, 1.0) for x, step in zip((real, fake), steps, strict=True)]
-            after = [logits(discriminator, x) for x in moved]
-            right = [(after[0] > threshold).mean(), (after[1] <= threshold).mean()]
-            stated = [(1.0 / (1.0 + np.exp(-x.astype("float64")))).mean() for x in after]
-            row = [*(x.mean() for x in after), *stated, *right]
-            result[name].append([round(float(value), 4) for value in row])
-    return result
+        for epsilon in epsilons:
+            yield name, [np.clip(x + epsilon * step, -1.0, 1.0) for x, step in zip((real, fake), steps, strict=True)]
 
 
 def gradient_sign(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
     """Sign of the gradient of each image's logit for its pixels, through the statistics of its batch."""
-    before = discriminator.get_weights()
     signs = []
     for start in range(0, len(images), BATCH):
         batch = tf.constant(images[start : start + BATCH])
-        with tf.GradientTape() as tape:
+        with keep_statistics(discriminator), tf.GradientTape() as tape:
             tape.watch(batch)
             total = tf.reduce_sum(discriminator(batch, training=True))
         signs.append(np.sign(tape.gradient(total, batch)))
-    discriminator.set_weights(before)
     return np.concatenate(signs)
 
 
@@ -214,9 +217,9 @@ def main() -> None:
         "checked": CHECKED,
         "samples": SAMPLES,
         "frechet_floor": round(metrics.frechet_distance(reference(), others), 3),
-        "epsilons": [0.0, *EPSILONS],
+        "epsilons": list(EPSILONS),
         "edges": [EDGES[0], EDGES[-1], len(EDGES)],
-        "quantiles": [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99],
+        "quantiles": list(QUANTILES),
     }
     for settings in (dict(list(SETTINGS.items())[:4]), SETTINGS):  # all seeds of the most important ones first
         study.conduct("smoothing", protocol, settings, SEEDS, train)

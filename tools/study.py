@@ -3,6 +3,7 @@
 Runs that the file already holds are kept, so an interrupted study goes on where it stopped; delete it to start anew.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -12,9 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import gan_utils
+from gan_utils import data
 
 FOLDER = pathlib.Path(__file__).parent.parent / "data" / "results"
 
@@ -51,6 +54,11 @@ def conduct(
             study["runs"].sort(key=lambda run: (run["seed"], list(settings).index(run["setting"])))
             write(study, path)
             print(json.dumps({key: value for key, value in run.items() if key != "samples"})[:300], flush=True)
+
+
+def encode(images: np.ndarray) -> str:
+    """Images in [-1, 1] as text: their bytes, (samples, height, width, channels), in base64."""
+    return base64.b64encode(data.to_bytes(images).tobytes()).decode()
 
 
 def new_study(name: str, protocol: Mapping[str, Any]) -> dict[str, Any]:

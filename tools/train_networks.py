@@ -31,12 +31,7 @@ def mnist_classifier(epochs: int = 10) -> None:
     """A convolutional classifier of digits; its last hidden layer is the feature space of the course's scores."""
     images, labels = data.load_mnist("train")
     inputs = keras.Input((28, 28, 1))
-    x = inputs
-    for filters in (32, 64, 128):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.MaxPooling2D()(layers.ReLU()(x))
-    x = layers.Dropout(0.3)(layers.Flatten()(x))
+    x = layers.Dropout(0.3)(convolve(inputs))
     features = layers.Dense(128, activation="relu", name="features")(x)
     logits = layers.Dense(10, name="logits")(layers.Dropout(0.3)(features))
     network = keras.Model(inputs, [features, logits], name="mnist_classifier")
@@ -57,7 +52,7 @@ def mnist_classifier(epochs: int = 10) -> None:
         metrics=["accuracy"],
     )
     begin = time.perf_counter()
-    trained.fit(digits, epochs=epochs, verbose=2)
+    trained.fit(digits, epochs=epochs, verbose=2, shuffle=False)
     test_images, test_labels = data.load_mnist("test")
     _, found = network.predict(test_images, batch_size=500, verbose=0)
     ship(
@@ -73,8 +68,7 @@ def mnist_gan(epochs: int = 15) -> None:
     """The DCGAN of notebook 03 on the digits, at its full length."""
     images, _ = data.load_mnist("train")
     networks = models.dcgan_generator(base_filters=40), models.dcgan_discriminator(base_filters=40)
-    gan = train_dcgan(images, *networks, epochs, "mnist")
-    budget = f"{epochs} epochs of 469 steps, batch 128, {gan.seconds:.0f} s on 2 CPU cores"
+    gan, budget = train_dcgan(images, *networks, epochs, "mnist")
     test_images, _ = data.load_mnist("test")
     fakes = gan.sample(SAMPLES, seed=1)
     features, logits = metrics.digit_features(fakes)
@@ -91,12 +85,7 @@ def mnist_gan(epochs: int = 15) -> None:
 def faces_attributes(epochs: int = 10) -> None:
     """Reads the attributes off a sketch face. Blurred and noisy faces in training make it fit for generated ones."""
     inputs = keras.Input((32, 32, 3))
-    x = inputs
-    for filters in (32, 64, 128):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.MaxPooling2D()(layers.ReLU()(x))
-    x = layers.BatchNormalization(momentum=0.9)(layers.Dense(256, use_bias=False)(layers.Flatten()(x)))
+    x = layers.BatchNormalization(momentum=0.9)(layers.Dense(256, use_bias=False)(convolve(inputs)))
     x = layers.ReLU(name="features")(x)
     outputs = {
         "smile": layers.Dense(1, "sigmoid", name="smile")(x),
@@ -152,6 +141,15 @@ def faces_attributes(epochs: int = 10) -> None:
     )
 
 
+def convolve(x: keras.KerasTensor) -> keras.KerasTensor:
+    """What both readers begin with: three convolutions, each of which halves the side, and a vector."""
+    for filters in (32, 64, 128):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.MaxPooling2D()(layers.ReLU()(x))
+    return layers.Flatten()(x)
+
+
 def faces_with_targets(count: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Sketch faces, and what the attribute network has to say of each."""
     attributes = faces.sample_attributes(count, seed)
@@ -164,8 +162,7 @@ def faces_gan(epochs: int = 22) -> None:
     """The DCGAN of notebook 03 on 20,000 sketch faces."""
     images = faces.draw(faces.sample_attributes(20_000, seed=0))
     networks = models.dcgan_generator(32, 3, base_filters=48), models.dcgan_discriminator(32, 3, base_filters=48)
-    gan = train_dcgan(images, *networks, epochs, "faces")
-    budget = f"{epochs} epochs of 157 steps, batch 128, {gan.seconds:.0f} s on 2 CPU cores"
+    gan, budget = train_dcgan(images, *networks, epochs, "faces")
     reader = models.load_pretrained("faces_attributes")
     reader = keras.Model(reader.inputs, reader.get_layer("features").output)
     features = [
@@ -178,23 +175,25 @@ def faces_gan(epochs: int = 22) -> None:
 
 def train_dcgan(
     images: np.ndarray, generator: keras.Model, discriminator: keras.Model, epochs: int, name: str
-) -> gan_utils.GAN:
-    """Trains, and returns the GAN with a running mean of G's weights.
+) -> tuple[gan_utils.GAN, str]:
+    """Trains, and returns the GAN with a running mean of G's weights, and its budget in words.
 
     Differs from the paper: the learning rate begins at 0.0008 and falls to 0, for shorter trainings.
     """
     gan = gan_utils.GAN(generator, discriminator, latent_dim=100, seed=0)
-    falling = keras.optimizers.schedules.CosineDecay(8e-4, epochs * -(-len(images) // 128))
+    dataset = data.batches(images, 128)
+    steps = len(dataset)
+    falling = keras.optimizers.schedules.CosineDecay(8e-4, epochs * steps)
     g_optimizer = keras.optimizers.Adam(falling, beta_1=0.5, use_ema=True, ema_momentum=0.999)
     gan.compile(keras.optimizers.Adam(falling, beta_1=0.5), g_optimizer)
     grid = gan_utils.SampleGrid(f"build/{name}.gif", rows=8, columns=12)
     begin = time.perf_counter()
-    gan.fit(data.batches(images, 128), epochs=epochs, verbose=2, callbacks=[grid])
-    gan.seconds = time.perf_counter() - begin
+    gan.fit(dataset, epochs=epochs, verbose=2, callbacks=[grid])
+    seconds = time.perf_counter() - begin
     g_optimizer.finalize_variable_values(generator.trainable_variables)
     for seed in range(100):  # the running statistics of batch norm belong to the last weights, not to the mean
         generator(gan.latent(256, seed), training=True)
-    return gan
+    return gan, f"{epochs} epochs of {steps} steps, batch 128, {seconds:.0f} s on 2 CPU cores"
 
 
 def ship(name: str, network: keras.Model, what: str, budget: str, scores: dict[str, Any]) -> None:
