@@ -8,6 +8,7 @@ import json
 import pathlib
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -38,11 +39,49 @@ def load_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
         >>> print(images.shape, images.dtype, images.min(), images.max(), labels[:3])
         (10000, 28, 28, 1) float32 -1.0 1.0 [7 2 1]
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"Got split={split!r}, expected 'train' or 'test'.")
+    _check_split(split)
     with np.load(shipped_file("mnist.npz"), allow_pickle=False) as arrays:
         pixels, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
     return to_signed(pixels[..., np.newaxis]), labels.astype(np.int64)
+
+
+def load_fashion_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Clothes in the format of MNIST, a harder set. Keras downloads it (30 MB) the first time.
+
+    Args:
+        split: "train" for 60,000 images, "test" for 10,000.
+
+    Returns:
+        images: float32 in [-1, 1], (samples, 28, 28, 1).
+        labels: int64, (samples,), 0 to 9: T-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker, bag, boot.
+
+    Raises:
+        ValueError: the split has another name.
+        OSError: the images are not here and cannot be downloaded.
+
+    Reference: H. Xiao et al., Fashion-MNIST: a Novel Image Dataset …, 2017, arXiv:1708.07747.
+
+    Example:
+        >>> load_fashion_mnist("validation")
+        Traceback (most recent call last):
+        ...
+        ValueError: Got split='validation', expected 'train' or 'test'.
+    """
+    _check_split(split)
+    try:
+        train, test = keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise OSError(
+            "Fashion-MNIST cannot be had: its four files are not in ~/.keras/datasets/fashion-mnist, and their "
+            "download failed. Connect to the internet once, or copy them there."
+        ) from error
+    pixels, labels = train if split == "train" else test
+    return to_signed(pixels[..., np.newaxis]), labels.astype(np.int64)
+
+
+def _check_split(split: str) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"Got split={split!r}, expected 'train' or 'test'.")
 
 
 def load_celeba(

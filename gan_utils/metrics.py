@@ -1,12 +1,21 @@
-"""Numbers that say how good samples are: functions of arrays. The network that turns digits into features is last."""
+"""Numbers that say how good samples are: functions of arrays of features. The networks that make features come last.
+
+A feature extractor turns images into vectors in which a distance means something; only distances in the same features
+compare. All arithmetic is float64. Where sets are drawn at random, the draws are those of torch-fidelity 0.4.0.
+"""
 
 import functools
 
 import keras
 import numpy as np
-from scipy import linalg
+from scipy import linalg, special
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
 
-from gan_utils import models
+from gan_utils import data, models
+
+BLOCK = 1000  # rows of a matrix of distances or kernels that are in memory at a time
+RIM = 1e-9  # relative: a copy of a sample's k-th neighbour is on the rim of its ball, however rounding falls
 
 
 def mode_coverage(samples: np.ndarray, centers: np.ndarray, radius: float) -> tuple[int, float]:
@@ -62,7 +71,7 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
         The distance, at least 0. 0 for two sets of the same mean and covariance.
 
     Raises:
-        ValueError: other shapes, fewer than 2 samples, or values that are not finite.
+        ValueError: other shapes, different widths, fewer than 2 samples, or values that are not finite.
 
     Reference: M. Heusel et al., GANs Trained by a Two Time-Scale Update Rule …, 2017, arXiv:1706.08500.
 
@@ -71,19 +80,210 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
         >>> print(f"{frechet_distance(features, features + [3, 0, 0, 0]):.4f}")
         9.0000
     """
-    moments = []
-    for features in (np.asarray(features_a, dtype=np.float64), np.asarray(features_b, dtype=np.float64)):
-        if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
-            raise ValueError(f"Got features of shape {features.shape}, expected (samples, features), ≥ 2 and finite.")
-        moments.append((features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False))))
-    (mean_a, covariance_a), (mean_b, covariance_b) = moments
-    if mean_a.shape != mean_b.shape:
-        raise ValueError(f"Got {mean_a.size} and {mean_b.size} features, expected as many. Use one feature extractor.")
+    features_a, features_b = _check_features(features_a, features_b, at_least=2)
+    (mean_a, covariance_a), (mean_b, covariance_b) = (
+        (features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False))) for features in (features_a, features_b)
+    )
     values, vectors = linalg.eigh(covariance_a)
     root_a = (vectors * np.sqrt(values.clip(0.0))) @ vectors.T
     overlap = np.sqrt(linalg.eigvalsh(root_a @ covariance_b @ root_a).clip(0.0)).sum()  # tr (Σ_a^½ Σ_b Σ_a^½)^½
     distance = np.sum((mean_a - mean_b) ** 2) + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * overlap
     return max(float(distance), 0.0)
+
+
+def kernel_distance(
+    features_a: np.ndarray, features_b: np.ndarray, subset_size: int = 1000, subsets: int = 100, seed: int = 2020
+) -> tuple[float, float]:
+    """Squared maximum mean discrepancy under the kernel k(x, y) = (x·y/d + 1)³, without bias; on Inception's, the KID.
+
+        mean of k(a, a′) + mean of k(b, b′) − 2 mean of k(a, b),    over a ≠ a′ and b ≠ b′
+
+    Unlike the Fréchet distance it has the same expectation at any number of samples, so it may come out below 0.
+
+    Args:
+        features_a: (samples, d).
+        features_b: (samples, d); as many samples or not.
+        subset_size: samples of each set in one estimate, drawn without replacement; at least 2.
+        subsets: how many estimates; at least 1.
+        seed: of the draws.
+
+    Returns:
+        Mean and standard deviation of the estimates.
+
+    Raises:
+        ValueError: other shapes, different widths, values that are not finite, or fewer samples than `subset_size`.
+
+    Reference: M. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(500, 4))
+        >>> print("{:.2f} ± {:.2f}".format(*kernel_distance(features, features + 1.0, subset_size=400, subsets=20)))
+        9.02 ± 0.26
+    """
+    if subset_size < 2 or subsets < 1:
+        raise ValueError(f"Got subset_size={subset_size!r} and subsets={subsets!r}, expected at least 2 and 1.")
+    features_a, features_b = _check_features(features_a, features_b, at_least=subset_size)
+    random = np.random.RandomState(seed)  # an old stream, but torch-fidelity's: the same number
+    estimates = []
+    for _ in range(subsets):
+        a = features_a[random.choice(len(features_a), subset_size, replace=False)]
+        b = features_b[random.choice(len(features_b), subset_size, replace=False)]
+        within = sum(_kernel_sum(x, x) - _cube((x * x).sum(axis=1) / x.shape[1] + 1.0).sum() for x in (a, b))
+        estimates.append(within / (subset_size * (subset_size - 1)) - 2.0 * _kernel_sum(a, b) / subset_size**2)
+    return float(np.mean(estimates)), float(np.std(estimates))
+
+
+def _kernel_sum(a: np.ndarray, b: np.ndarray) -> float:
+    """Sum of k over all pairs of rows, a block at a time."""
+    blocks = (a[start : start + BLOCK] for start in range(0, len(a), BLOCK))
+    return sum(float(_cube(block @ b.T / a.shape[1] + 1.0).sum()) for block in blocks)
+
+
+def _cube(x: np.ndarray) -> np.ndarray:
+    return x * x * x  # several times faster than x**3
+
+
+def inception_score(logits: np.ndarray, splits: int = 10, seed: int = 2020) -> tuple[float, float]:
+    """exp E[KL(p(y|x) ‖ p(y))]: high if each image looks like one class (quality) and all classes occur (diversity).
+
+    It never looks at real images. Any classifier will do; the name comes from the first one, Inception.
+
+    Args:
+        logits: (samples, classes), a classifier's answers before the softmax.
+        splits: parts into which the shuffled samples are cut; each gives one score.
+        seed: of the shuffling.
+
+    Returns:
+        Mean and standard deviation over the parts; each score is in [1, classes].
+
+    Raises:
+        ValueError: another shape, values that are not finite, or fewer samples than parts.
+
+    Reference: T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498.
+
+    Example:
+        >>> sure_of_each_class = 100.0 * np.eye(10)
+        >>> print("{:.1f} ± {:.1f}".format(*inception_score(sure_of_each_class, splits=1)))
+        10.0 ± 0.0
+    """
+    if splits < 1:
+        raise ValueError(f"Got splits={splits!r}, expected at least 1; 10 is the usual number.")
+    (logits,) = _check_features(logits, at_least=splits)
+    logits = logits[np.random.RandomState(seed).permutation(len(logits))]
+    scores = []
+    for part in np.split(logits, [i * len(logits) // splits for i in range(1, splits)]):
+        log_p = special.log_softmax(part, axis=1)  # (samples, classes)
+        log_marginal = special.logsumexp(log_p, axis=0) - np.log(len(part))
+        scores.append(np.exp(np.mean(np.sum(np.exp(log_p) * (log_p - log_marginal), axis=1))))
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> dict[str, float]:
+    """Quality and diversity apart, by nearest neighbours.
+
+    Around each sample of a set lies a ball that reaches its k-th nearest neighbour in the set; the balls together
+    stand for where the set's distribution lives.
+
+    - precision: share of fakes in a real ball. f1: harmonic mean of precision and recall.
+    - recall: share of real samples in a fake ball.
+    - density: real balls around a fake, on average, divided by k. May exceed 1; one outlier's wide ball counts little.
+    - coverage: share of real balls that hold a fake. Unlike recall, a fake outlier's wide ball does not raise it.
+
+    Args:
+        real: features, (samples, features).
+        fake: features, (samples, features). Use as many samples as of `real`: the numbers depend on both.
+        k: neighbours; 3 is usual for precision and recall, 5 for density and coverage.
+
+    Returns:
+        The five numbers by name. All but density are in [0, 1].
+
+    Raises:
+        ValueError: other shapes, different widths, values that are not finite, or `k` not below both sample counts.
+
+    References: T. Kynkäänniemi et al., Improved Precision and Recall Metric …, 2019, arXiv:1904.06991; M. Naeem et
+    al., Reliable Fidelity and Diversity Metrics …, 2020, arXiv:2002.09797.
+
+    Example:
+        >>> real = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> collapsed = real[:1] + 1e-6 * real
+        >>> print({name: round(value, 2) for name, value in precision_recall(real, collapsed).items()})
+        {'precision': 1.0, 'recall': 0.0, 'f1': 0.0, 'density': 0.49, 'coverage': 0.0}
+    """
+    real, fake = _check_features(real, fake, at_least=_check_k(k) + 1)
+    real_radii, fake_radii = (
+        NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features).kneighbors()[0][:, -1]
+        for features in (real, fake)
+    )
+
+    precise, inside, recalled, covered, start = np.zeros(len(fake), bool), 0, 0, 0, 0
+    megabytes = max(1, BLOCK * len(fake) * 8 // 2**20)
+    for distances in pairwise_distances_chunked(real, fake, working_memory=megabytes):  # (block of real, fake)
+        radii = real_radii[start : (start := start + len(distances)), np.newaxis]
+        precise |= (distances <= radii * (1.0 + RIM)).any(axis=0)
+        recalled += (distances <= fake_radii * (1.0 + RIM)).any(axis=1).sum()
+        strictly = distances < radii * (1.0 - RIM)  # Naeem et al. leave the rim out, Kynkäänniemi et al. do not
+        inside += strictly.sum()
+        covered += strictly.any(axis=1).sum()
+    precision, recall = float(precise.mean()), float(recalled / len(real))
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2.0 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        "density": float(inside / (k * len(fake))),
+        "coverage": float(covered / len(real)),
+    }
+
+
+def nearest_neighbors(queries: np.ndarray, references: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest references of each query: has the generator merely learned its training set by heart?
+
+    Args:
+        queries: features, (samples, features).
+        references: features, (samples, features).
+        k: neighbours of each query.
+
+    Returns:
+        distances: Euclidean, (queries, k), the nearest first.
+        indices: of the references, (queries, k).
+
+    Raises:
+        ValueError: other shapes, different widths, values that are not finite, or fewer than `k` references.
+
+    Example:
+        >>> distances, indices = nearest_neighbors(np.array([[0.9]]), np.array([[0.0], [1.0], [3.0]]), k=2)
+        >>> print(distances.round(1), indices)
+        [[0.1 0.9]] [[1 0]]
+    """
+    queries, references = _check_features(queries, references, at_least=1)
+    if len(references) < _check_k(k):
+        raise ValueError(f"Got k={k} and {len(references)} references, expected at least {k} of them.")
+    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(references).kneighbors(queries)
+
+
+def _check_k(k: int) -> int:
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"Got k={k!r}, expected a whole number of at least 1, such as 3.")
+    return k
+
+
+def _check_features(*arrays: np.ndarray, at_least: int) -> list[np.ndarray]:
+    """The arrays in float64, if each is (samples, features), finite, as wide as the others and long enough."""
+    checked = [np.asarray(features, dtype=np.float64) for features in arrays]
+    for features in checked:
+        if features.ndim != 2 or not features.shape[1]:
+            raise ValueError(
+                f"Got an array of shape {features.shape}, expected (samples, features). Images become features by a "
+                "network, such as gan_utils.metrics.digit_features."
+            )
+        if len(features) < at_least:
+            raise ValueError(f"Got {len(features)} samples, expected at least {at_least}. Draw more.")
+        if not np.isfinite(features).all():
+            count = np.count_nonzero(~np.isfinite(features).all(axis=1))
+            raise ValueError(f"Got {count} of {len(features)} samples with NaN or infinite values. Remove them.")
+    if len({features.shape[1] for features in checked}) > 1:
+        widths = " and ".join(str(features.shape[1]) for features in checked)
+        raise ValueError(f"Got {widths} features, expected as many. Use one feature extractor for both sets.")
+    return checked
 
 
 def digit_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,10 +303,65 @@ def digit_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> print(features.shape, logits.argmax(axis=1), labels[:5])
         (5, 128) [7 2 1 0 4] [7 2 1 0 4]
     """
-    features, logits = _digit_classifier().predict(images, batch_size=500, verbose=0)
-    return features, logits
+    return tuple(_shipped("mnist_classifier").predict(images, batch_size=500, verbose=0))
+
+
+def fashion_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same for Fashion-MNIST's clothes, by a classifier of their ten kinds.
+
+    Example:
+        >>> features, logits = fashion_features(np.zeros((5, 28, 28, 1)))
+        >>> print(features.shape, logits.shape)
+        (5, 128) (5, 10)
+    """
+    return tuple(_shipped("fashion_classifier").predict(images, batch_size=500, verbose=0))
+
+
+def inception_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What Inception-v3, trained on ImageNet, sees in colour images: the features of FID, KID and inception score.
+
+    Keras downloads its weights (92 MB) the first time.
+
+    Differs from the paper: Keras' weights and resizing, not those of the 2015 network of published FIDs, so compare
+    these numbers only among themselves.
+
+    Args:
+        images: (samples, height, width, 3) in [-1, 1]; resized to 299×299.
+
+    Returns:
+        features: float32, (samples, 2048), of the last pooling layer.
+        logits: float32, (samples, 1000), one a class of ImageNet.
+
+    Raises:
+        ValueError: images of another shape or range.
+        OSError: the weights are not here and cannot be downloaded.
+
+    Example:
+        >>> inception_features(np.zeros((2, 28, 28, 1)))
+        Traceback (most recent call last):
+        ...
+        ValueError: Got images of shape (2, 28, 28, 1), expected (samples, height, width, 3): colour.
+    """
+    images = data.check_images(images)
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"Got images of shape {images.shape}, expected (samples, height, width, 3): colour.")
+    resized = (keras.ops.image.resize(images[i : i + 32], (299, 299)) for i in range(0, len(images), 32))
+    features, logits = zip(*(_inception().predict_on_batch(batch) for batch in resized), strict=True)
+    return np.concatenate(features), np.concatenate(logits)
+
+
+@functools.cache  # once: each new network would be traced again
+def _shipped(name: str) -> keras.Model:
+    return models.load_pretrained(name)
 
 
 @functools.cache
-def _digit_classifier() -> keras.Model:
-    return models.load_pretrained("mnist_classifier")  # once: each new network would be traced again
+def _inception() -> keras.Model:
+    try:
+        network = keras.applications.InceptionV3(weights="imagenet", classifier_activation=None)
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise OSError(
+            "The weights of Inception-v3 cannot be had: they are not in Keras' cache, ~/.keras/models, and their "
+            "download failed. Connect to the internet once, or use gan_utils.metrics.digit_features for digits."
+        ) from error
+    return keras.Model(network.input, [network.get_layer("avg_pool").output, network.output])

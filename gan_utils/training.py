@@ -6,6 +6,7 @@ Reference: I. Goodfellow et al., Generative Adversarial Nets, 2014, arXiv:1406.2
 import contextlib
 import math
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -273,6 +274,42 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class Score(keras.callbacks.Callback):
+    """Adds a score of the generator's samples to each epoch, and the seconds of training until then.
+
+    Both go into the logs, so that Keras' `History`, and callbacks after this one, have a learning curve in score
+    against seconds. The time that scoring takes is not counted.
+
+    Args:
+        score: `(images) -> float`, given `GAN.sample`'s array.
+        samples: how many to draw; always from the same latent points.
+        name: of the score in the logs.
+        seed: of the latent points.
+
+    Example:
+        >>> callback = Score(lambda images: images.mean(), samples=100, name="ink")
+        >>> print(callback.seconds)
+        0.0
+    """
+
+    def __init__(self, score: Callable[[np.ndarray], float], samples: int = 2000, name: str = "score", seed: int = 0):
+        super().__init__()
+        self.score = score
+        self.samples = samples
+        self.name = name
+        self.seed = seed
+        self.seconds = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.seconds += time.perf_counter() - self.begin
+        images = self.model.sample(self.samples, seed=self.seed)
+        logs[self.name] = float(self.score(images)) if np.isfinite(images).all() else math.nan
+        logs["seconds"] = self.seconds
 
 
 class SampleGrid(keras.callbacks.Callback):

@@ -1,5 +1,6 @@
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +51,26 @@ def test_no_test_digit_is_a_training_digit():
 def test_a_split_that_does_not_exist_is_refused(split):
     with pytest.raises(ValueError, match=f"split={split!r}, expected 'train' or 'test'"):
         data.load_mnist(split)
+
+
+def test_clothes_come_as_digits_do(monkeypatch):
+    pixels, labels = np.arange(2 * 28 * 28).astype(np.uint8).reshape(2, 28, 28), np.array([9, 0], np.uint8)
+    load = lambda: ((pixels, labels), (pixels[:1], labels[:1]))  # noqa: E731
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", load)
+    images, kinds = data.load_fashion_mnist()
+    assert (images.shape, images.dtype, kinds.dtype) == ((2, 28, 28, 1), np.float32, np.int64)
+    np.testing.assert_array_equal(data.to_bytes(images)[..., 0], pixels)
+    assert kinds.tolist() == [9, 0]
+    assert len(data.load_fashion_mnist("test")[0]) == 1
+
+
+def test_clothes_that_cannot_be_downloaded_are_missed_with_advice(monkeypatch):
+    def offline():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", offline)
+    with pytest.raises(OSError, match=r"Fashion-MNIST cannot be had.*copy them there"):
+        data.load_fashion_mnist()
 
 
 def test_a_missing_file_is_named_with_the_way_to_mend_it(folder):

@@ -1,3 +1,9 @@
+import json
+import pathlib
+import tracemalloc
+
+import keras
+import metric_fixtures
 import numpy as np
 import pytest
 from scipy import linalg
@@ -35,15 +41,175 @@ def test_collapsed_or_few_features_have_a_finite_distance(features):
     assert distance > 0.0
 
 
-@pytest.mark.parametrize("broken", [np.zeros(5), np.zeros((1, 6)), np.full((5, 6), np.nan), np.full((5, 6), np.inf)])
-def test_features_without_a_distance_are_refused(broken):
-    with pytest.raises(ValueError, match=r"Got features of shape .* expected \(samples, features\)"):
-        metrics.frechet_distance(broken, FEATURES)
+FIXTURES = json.loads(pathlib.Path(metric_fixtures.PATH).read_text("utf-8"))["cases"]
+CASES = metric_fixtures.cases()
 
 
-def test_features_of_two_extractors_are_refused():
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_torch_fidelity_and_prdc(name):
+    real, fake = CASES[name]
+    scores = metrics.precision_recall(real, fake, metric_fixtures.K)
+    sizes = {"subset_size": metric_fixtures.SUBSET_SIZE, "subsets": metric_fixtures.SUBSETS}
+    kernel_mean, kernel_std = metrics.kernel_distance(fake, real, **sizes)
+    inception_mean, inception_std = metrics.inception_score(fake, metric_fixtures.SPLITS)
+    found = {
+        "frechet_inception_distance": metrics.frechet_distance(fake, real),
+        "kernel_inception_distance_mean": kernel_mean,
+        "kernel_inception_distance_std": kernel_std,
+        "inception_score_mean": inception_mean,
+        "inception_score_std": inception_std,
+        **{name: scores[name] for name in ("precision", "recall", "density", "coverage")},
+        "f_score": scores["f1"],
+    }
+    assert found == pytest.approx(FIXTURES[name], rel=1e-6, abs=1e-10)
+
+
+def test_the_kernel_distance_is_the_formula_over_all_pairs():
+    a, b = FEATURES[:30], OTHERS[:30]
+    kernel = lambda x, y: (x @ y / 6 + 1.0) ** 3  # noqa: E731
+    within = sum(kernel(x[i], x[j]) for x in (a, b) for i in range(30) for j in range(30) if i != j) / (30 * 29)
+    between = np.mean([kernel(x, y) for x in a for y in b])
+    mean, std = metrics.kernel_distance(a, b, subset_size=30, subsets=3)
+    assert mean == pytest.approx(within - 2.0 * between)
+    assert std == pytest.approx(0.0, abs=1e-9 * mean)  # each subset is the whole set
+
+
+def test_the_kernel_distance_of_equal_distributions_is_0_on_average_at_any_size():
+    for size in (20, 200):
+        random = np.random.default_rng(1)
+        estimates = [metrics.kernel_distance(*random.normal(size=(2, size, 4)), size, 1)[0] for _ in range(200)]
+        assert abs(np.mean(estimates)) < 3.0 * np.std(estimates) / np.sqrt(200)
+        assert min(estimates) < 0.0 < max(estimates)
+
+
+def test_the_inception_score_is_1_without_quality_and_counts_the_classes_that_occur():
+    rng = np.random.default_rng(0)
+    assert metrics.inception_score(np.tile(rng.normal(size=(1, 10)), (100, 1)))[0] == pytest.approx(1.0)
+    sure = 50.0 * np.eye(10)[rng.integers(4, size=1000)]  # four of ten classes
+    assert metrics.inception_score(sure, splits=1)[0] == pytest.approx(4.0, abs=0.02)
+
+
+def test_the_inception_score_survives_logits_that_overflow_an_exponential():
+    assert metrics.inception_score(1e4 * np.eye(5), splits=1)[0] == pytest.approx(5.0)
+
+
+def test_precision_sees_bad_samples_and_recall_missing_ones():
+    real = np.random.default_rng(0).normal(size=(600, 2))
+    half = np.random.default_rng(1).normal(size=(600, 2)) * [0.3, 1.0]
+    wide = np.random.default_rng(1).normal(size=(600, 2)) * [3.0, 1.0]
+    narrow, broad = metrics.precision_recall(real, half), metrics.precision_recall(real, wide)
+    assert narrow["precision"] > 0.95 > 0.8 > narrow["recall"]
+    assert broad["recall"] > 0.85 > 0.8 > broad["precision"]
+    assert narrow["coverage"] < 0.8
+
+
+def test_one_far_outlier_raises_recall_but_not_coverage():
+    real = np.random.default_rng(0).normal(size=(500, 2))
+    fake = np.random.default_rng(1).normal(size=(500, 2)) * 0.1
+    outlier = np.vstack([fake, [[0.0, 50.0]]])
+    before, after = metrics.precision_recall(real, fake), metrics.precision_recall(real, outlier)
+    assert before["recall"] < 0.1
+    assert after["recall"] > 0.4  # half the plane is in the ball of the outlier
+    assert after["coverage"] == before["coverage"]
+
+
+def test_f1_is_0_and_not_an_error_where_both_are_0():
+    scores = metrics.precision_recall(np.eye(6), 100.0 + np.eye(6))
+    assert scores == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "density": 0.0, "coverage": 0.0}
+
+
+def test_the_nearest_neighbors_are_those_of_all_distances():
+    distances, indices = metrics.nearest_neighbors(OTHERS, FEATURES, k=4)
+    every = np.linalg.norm(OTHERS[:, np.newaxis] - FEATURES, axis=-1)
+    np.testing.assert_array_equal(indices, every.argsort(axis=1)[:, :4])
+    np.testing.assert_allclose(distances, np.sort(every, axis=1)[:, :4])
+
+
+def test_no_matrix_of_all_pairs_is_ever_in_memory():
+    real, fake = np.random.default_rng(0).normal(size=(2, 6000, 4))
+    tracemalloc.start()
+    metrics.precision_recall(real, fake)
+    metrics.kernel_distance(real, fake, subset_size=6000, subsets=1)
+    metrics.nearest_neighbors(fake, real)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6000**2 * 8 * 0.7  # measured: 0.55, in blocks of 1,000 rows
+
+
+METRICS = {
+    "frechet_distance": metrics.frechet_distance,
+    "kernel_distance": lambda a, b: metrics.kernel_distance(a, b, subset_size=4),
+    "precision_recall": metrics.precision_recall,
+    "nearest_neighbors": metrics.nearest_neighbors,
+    "inception_score": lambda a, b: metrics.inception_score(a, splits=2),
+}
+BROKEN = {
+    "one-dimensional": (np.zeros(5), r"Got an array of shape \(5,\), expected \(samples, features\)"),
+    "images": (np.zeros((9, 28, 28, 1)), r"shape \(9, 28, 28, 1\), expected .* Images become features by a network"),
+    "no features": (np.zeros((9, 0)), r"shape \(9, 0\), expected"),
+    "no samples": (np.zeros((0, 6)), "Got 0 samples, expected at least"),
+    "NaN": (np.where(np.arange(54).reshape(9, 6) < 8, np.nan, 1.0), "Got 2 of 9 samples with NaN or infinite"),
+    "infinite": (np.full((9, 6), np.inf), "Got 9 of 9 samples with NaN or infinite values. Remove them"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("name", METRICS)
+def test_features_that_make_no_number_are_refused(name, fault):
+    broken, message = BROKEN[fault]
+    for pair in ((broken, FEATURES), (FEATURES, broken))[: 1 if name == "inception_score" else 2]:
+        with pytest.raises(ValueError, match=message):
+            METRICS[name](*pair)
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "inception_score"])
+def test_features_of_two_extractors_are_refused(name):
     with pytest.raises(ValueError, match="Got 5 and 6 features, expected as many"):
-        metrics.frechet_distance(FEATURES[:, :5], FEATURES)
+        METRICS[name](FEATURES[:, :5], FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.frechet_distance(FEATURES[:1], FEATURES), "Got 1 samples, expected at least 2"),
+        (lambda: metrics.kernel_distance(FEATURES[:99], FEATURES, 100), "Got 99 samples, expected at least 100"),
+        (lambda: metrics.kernel_distance(FEATURES, FEATURES, 1), "Got subset_size=1 and subsets=100"),
+        (lambda: metrics.kernel_distance(FEATURES, FEATURES, 10, 0), "Got subset_size=10 and subsets=0"),
+        (lambda: metrics.inception_score(FEATURES[:9]), "Got 9 samples, expected at least 10"),
+        (lambda: metrics.inception_score(FEATURES, 0), "Got splits=0, expected at least 1"),
+        (lambda: metrics.precision_recall(FEATURES[:3], FEATURES), "Got 3 samples, expected at least 4"),
+        (lambda: metrics.precision_recall(FEATURES, FEATURES[:5], k=5), "Got 5 samples, expected at least 6"),
+        (lambda: metrics.precision_recall(FEATURES, FEATURES, k=0), "Got k=0, expected a whole number of at least 1"),
+        (lambda: metrics.precision_recall(FEATURES, FEATURES, k=2.5), "Got k=2.5, expected a whole number"),
+        (lambda: metrics.nearest_neighbors(FEATURES, FEATURES[:2], k=3), "Got k=3 and 2 references"),
+    ],
+)
+def test_too_few_samples_and_neighbours_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_inception_without_its_weights_says_what_to_do(monkeypatch):
+    def offline(**kwargs):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "InceptionV3", offline)
+    with pytest.raises(
+        OSError, match=r"weights of Inception-v3 cannot be had.*or use gan_utils.metrics.digit_features"
+    ):
+        metrics.inception_features(np.zeros((2, 32, 32, 3)))
+
+
+def test_inception_gives_its_last_pooling_layer_and_logits(monkeypatch):
+    build = keras.applications.InceptionV3
+    monkeypatch.setattr(keras.applications, "InceptionV3", lambda **options: build(**{**options, "weights": None}))
+    metrics._inception.cache_clear()
+    images = RANDOM.uniform(-1.0, 1.0, size=(3, 32, 32, 3))
+    features, logits = metrics.inception_features(images)
+    metrics._inception.cache_clear()  # or the next user has a network without weights
+    assert features.shape == (3, 2048)
+    assert logits.shape == (3, 1000)
+    assert not np.allclose(logits.sum(axis=1), 1.0)  # no softmax
 
 
 def test_digits_are_closer_to_digits_than_to_noise():

@@ -29,7 +29,7 @@ def code_lines(function):
 
 def test_is_read_in_an_hour():
     lines = [line for path in PATHS for line in path.read_text("utf-8").splitlines()]
-    assert sum(bool(line.strip()) for line in lines) <= 1500  # blank ones take no time
+    assert sum(bool(line.strip()) for line in lines) <= 2000  # docstrings and all; blank ones take no time
 
 
 def test_functions_are_short():
@@ -68,6 +68,6 @@ def test_arrows_point_one_way():
     }
     assert imports["training"] == {"data", "losses", "plotting"}
     assert imports["models"] == {"data"}
-    assert imports["metrics"] == {"models"}
+    assert imports["metrics"] == {"data", "models"}
     for name in ("budgets", "data", "faces", "latent", "losses", "plotting"):
         assert not imports[name], f"{name} imports {imports[name]}"

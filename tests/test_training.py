@@ -1,4 +1,5 @@
 import re
+import time
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image, ImageSequence
 
 import gan_utils
 from gan_utils import GAN, data, losses, models, plotting
-from gan_utils.training import Progress, SampleGrid, StopAtNaN
+from gan_utils.training import Progress, SampleGrid, Score, StopAtNaN
 
 REAL = np.random.default_rng(0).normal(size=(14, 3)).astype(np.float32)
 KERAS_SAVES = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"  # with NumPy 2
@@ -618,6 +619,44 @@ def test_a_film_does_not_change_what_is_learned():
 def test_a_film_without_pictures_is_refused(size):
     with pytest.raises(ValueError, match=r"Got rows=.* and columns=.*, expected at least 1 of each"):
         SampleGrid(**size)
+
+
+def test_a_score_joins_the_history_with_the_seconds_of_training_alone():
+    gan, seen = image_gan(), []
+
+    def slow(samples):
+        time.sleep(0.5)
+        seen.append(samples)
+        return samples.mean()
+
+    score = Score(slow, samples=5, name="ink", seed=3)
+    begin = time.perf_counter()
+    history = train(gan, in_order(images()), epochs=3, callbacks=[score])
+    assert time.perf_counter() - begin > history["seconds"][-1] + 3 * 0.5
+    assert history["seconds"] == sorted(history["seconds"])
+    assert history["seconds"][0] > 0.0
+    assert history["ink"] == [samples.mean() for samples in seen]
+    np.testing.assert_array_equal(seen[-1], gan.sample(5, seed=3))  # the same latent points each time
+    more = train(gan, in_order(images()), epochs=1, callbacks=[score])
+    assert more["seconds"][0] > history["seconds"][-1]  # a second `fit` goes on
+
+
+@pytest.mark.filterwarnings(KERAS_SAVES)
+def test_callbacks_of_keras_can_follow_a_score(tmp_path):
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "ink", save_best_only=True, mode="min")
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    train(image_gan(), in_order(images()), epochs=2, callbacks=[Score(np.mean, 5, "ink"), best, log])
+    assert (tmp_path / "best.keras").exists()
+    header, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert {"ink", "seconds"} < set(header.split(","))
+    assert len(rows) == 2
+
+
+def test_samples_that_are_not_finite_have_no_score(capsys):
+    gan = image_gan()
+    history = train(gan, tf.data.Dataset.from_tensors(tf.fill((2, 4, 4, 1), np.nan)), callbacks=[Score(np.mean, 5)])
+    assert "Training stopped" in capsys.readouterr().out
+    assert np.isnan(history["score"]).all()
 
 
 @pytest.mark.parametrize("settings", [{}, {"steps_per_execution": 2}, {"d_steps": 2}], ids=["1", "2 at once", "k = 2"])

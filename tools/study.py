@@ -28,6 +28,7 @@ def conduct(
     settings: Mapping[str, Mapping[str, Any]],
     seeds: Iterable[int],
     train: Callable[..., Mapping[str, Any]],
+    command: str | None = None,
 ) -> None:
     """Runs `train(seed, **setting)` for every setting and seed, seed by seed, and keeps what each returns.
 
@@ -37,9 +38,10 @@ def conduct(
         settings: the keyword arguments of `train`, by the setting's name.
         seeds: of the runs.
         train: one training run. Its record must fit into JSON; "seconds" is added to it.
+        command: that makes the file again; None is "python tools/NAME_study.py".
     """
     path = FOLDER / f"{name}.json"
-    study = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else new_study(name, protocol)
+    study = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else new_study(name, protocol, command)
     done = {(run["setting"], run["seed"]) for run in study["runs"]}
     for seed in seeds:
         for setting, changes in settings.items():
@@ -61,9 +63,9 @@ def encode(images: np.ndarray) -> str:
     return base64.b64encode(data.to_bytes(images).tobytes()).decode()
 
 
-def new_study(name: str, protocol: Mapping[str, Any]) -> dict[str, Any]:
+def new_study(name: str, protocol: Mapping[str, Any], command: str | None = None) -> dict[str, Any]:
     return {
-        "command": f"python tools/{name}_study.py",
+        "command": command or f"python tools/{name}_study.py",
         "protocol": dict(protocol),
         "versions": {
             "python": platform.python_version(),

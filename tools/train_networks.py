@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,14 +28,23 @@ FOLDER = pathlib.Path(__file__).parent.parent / "data"
 SAMPLES = 10_000  # in a score
 
 
-def mnist_classifier(epochs: int = 10) -> None:
+def mnist_classifier() -> None:
     """A convolutional classifier of digits; its last hidden layer is the feature space of the course's scores."""
-    images, labels = data.load_mnist("train")
+    classifier("mnist_classifier", "digits", data.load_mnist)
+
+
+def fashion_classifier() -> None:
+    """The same network for Fashion-MNIST."""
+    classifier("fashion_classifier", "clothes", data.load_fashion_mnist)
+
+
+def classifier(name: str, kind: str, load: Callable[[str], tuple[np.ndarray, np.ndarray]], epochs: int = 10) -> None:
+    images, labels = load("train")
     inputs = keras.Input((28, 28, 1))
     x = layers.Dropout(0.3)(convolve(inputs))
     features = layers.Dense(128, activation="relu", name="features")(x)
     logits = layers.Dense(10, name="logits")(layers.Dropout(0.3)(features))
-    network = keras.Model(inputs, [features, logits], name="mnist_classifier")
+    network = keras.Model(inputs, [features, logits], name=name)
 
     move = keras.Sequential(
         [
@@ -42,9 +52,9 @@ def mnist_classifier(epochs: int = 10) -> None:
             layers.RandomRotation(0.03, fill_mode="constant", fill_value=-1.0),
         ]
     )
-    digits = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed=0).batch(128)
-    digits = digits.map(lambda image, label: (move(image, training=True), label)).prefetch(4)
-    steps = epochs * len(digits)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed=0).batch(128)
+    dataset = dataset.map(lambda image, label: (move(image, training=True), label)).prefetch(4)
+    steps = epochs * len(dataset)
     trained = keras.Model(inputs, logits)
     trained.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
@@ -52,13 +62,13 @@ def mnist_classifier(epochs: int = 10) -> None:
         metrics=["accuracy"],
     )
     begin = time.perf_counter()
-    trained.fit(digits, epochs=epochs, verbose=2, shuffle=False)
-    test_images, test_labels = data.load_mnist("test")
+    trained.fit(dataset, epochs=epochs, verbose=2, shuffle=False)
+    test_images, test_labels = load("test")
     _, found = network.predict(test_images, batch_size=500, verbose=0)
     ship(
-        "mnist_classifier",
+        name,
         network,
-        what="classifier of digits: (batch, 28, 28, 1) in [-1, 1] to 128 features and 10 logits",
+        what=f"classifier of {kind}: (batch, 28, 28, 1) in [-1, 1] to 128 features and 10 logits",
         budget=f"{epochs} epochs, {time.perf_counter() - begin:.0f} s on 2 CPU cores",
         scores={"test_accuracy": round(float((found.argmax(axis=1) == test_labels).mean()), 4)},
     )
@@ -216,7 +226,8 @@ def ship(name: str, network: keras.Model, what: str, budget: str, scores: dict[s
 
 
 COMMAND_OF = {"mnist_generator": "mnist_gan", "mnist_discriminator": "mnist_gan", "faces_generator": "faces_gan"}
-NETWORKS = {function.__name__: function for function in (mnist_classifier, mnist_gan, faces_attributes, faces_gan)}
+TRAININGS = (mnist_classifier, fashion_classifier, mnist_gan, faces_attributes, faces_gan)
+NETWORKS = {function.__name__: function for function in TRAININGS}
 
 
 def main() -> None:

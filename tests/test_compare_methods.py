@@ -1,0 +1,75 @@
+"""The table of methods, in a budget of two steps."""
+
+import json
+import math
+
+import compare_methods
+import keras
+import pytest
+import study
+
+from gan_utils import data, losses, metrics
+
+NAMES = ("minimax()", "non_saturating()", "non_saturating(label_smoothing=0.1)")
+
+
+def few_digits(split):
+    images, labels = data.load_mnist("test")
+    return images[:1100], labels[:1100]
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    sizes = {"SECONDS": 0.0, "STEPS_PER_CHECK": 2, "SAMPLES": 1000, "CURVE_SAMPLES": 50, "LABORATORY_STEPS": 4}
+    for name, value in sizes.items():
+        monkeypatch.setattr(compare_methods, name, value)
+    monkeypatch.setattr(compare_methods, "IMAGES", {"MNIST": (few_digits, metrics.digit_features)})
+    monkeypatch.setattr(compare_methods, "SEEDS", range(1))
+    monkeypatch.setattr(study, "FOLDER", tmp_path)
+    compare_methods.reference.cache_clear()
+    yield tmp_path / "methods.json"
+    compare_methods.reference.cache_clear()
+
+
+def test_every_objective_of_the_course_takes_part(monkeypatch):
+    assert tuple(compare_methods.objectives()) == NAMES
+
+    def squares() -> losses.Objective:
+        return losses.Objective("squares()", losses.minimax().discriminator, losses.minimax().generator)
+
+    monkeypatch.setattr(losses, "squares", squares, raising=False)
+    assert set(compare_methods.objectives()) == {*NAMES, "squares()"}
+    assert {"MNIST · DCGAN, squares()", "grid of 25 · squares()"} < set(compare_methods.settings())
+
+
+def test_all_methods_are_compared_and_none_twice(small, monkeypatch):
+    chosen = ("MNIST · MLP, non_saturating()", "MNIST · DCGAN, minimax()", "ring of 8 · minimax()")
+    settings = {name: setting for name, setting in compare_methods.settings().items() if name in chosen}
+    monkeypatch.setattr(compare_methods, "settings", lambda: settings)
+    compare_methods.main()
+    written = small.read_text("utf-8")
+    runs = {run["setting"]: run for run in json.loads(written)["runs"]}
+    assert set(runs) == set(chosen)
+    for run in runs.values():
+        if run["data"] == "MNIST":
+            assert run["steps"] == 2
+            assert len(run["curve"]) == 1
+            assert run["train_seconds"] == run["curve"][0][0] > 0.0
+            assert run["frechet"] > 10.0 * json.loads(written)["protocol"]["floor"]["MNIST"]["frechet"]
+            assert all(0.0 <= run[name] <= 1.0 for name in ("precision", "recall", "coverage"))
+        else:
+            assert 0 <= run["modes"] <= len(compare_methods.CENTERS[run["data"]][0])
+    monkeypatch.setattr(compare_methods, "train", None)  # would fail if a run were made again
+    compare_methods.main()
+    assert small.read_text("utf-8") == written
+
+
+def test_a_run_that_diverges_is_recorded_without_a_score(small, monkeypatch):
+    monkeypatch.setattr(keras.optimizers.Adam, "__init__", infinite_rate(keras.optimizers.Adam.__init__))
+    run = compare_methods.train_on_images(0, "MNIST", "MLP", "non_saturating()")
+    assert "frechet" not in run
+    assert run["curve"][-1][1] is None
+
+
+def infinite_rate(build):
+    return lambda self, learning_rate, **options: build(self, learning_rate=math.inf, **options)

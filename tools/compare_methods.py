@@ -1,0 +1,158 @@
+"""Compares methods of training at equal cost, and writes data/results/methods.json.
+
+    python tools/compare_methods.py
+
+Every objective that `gan_utils.losses` offers plays on MNIST and Fashion-MNIST, for the same seconds of training, and
+on a ring and a grid of Gaussians, for the same steps. A run that is in the file is not made again. Takes about
+100 minutes on one CPU core.
+"""
+
+import functools
+import inspect
+import itertools
+import os
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # the same speed on machines with few and with many cores
+
+import keras
+import numpy as np
+import study
+from keras import optimizers
+
+import gan_utils
+from gan_utils import data, losses, metrics, models
+
+SECONDS = 90.0  # of training
+STEPS_PER_CHECK = 250
+BATCH = 128
+SAMPLES, CURVE_SAMPLES = 10_000, 2_000
+LABORATORY_STEPS = 10_000
+SEEDS = range(3)
+
+IMAGES = {
+    "MNIST": (data.load_mnist, metrics.digit_features),
+    "Fashion-MNIST": (data.load_fashion_mnist, metrics.fashion_features),
+}
+NETWORKS = {
+    "MLP": lambda: (
+        models.mlp_generator(100, hidden_units=(256, 512)),
+        models.mlp_discriminator(hidden_units=(512, 256)),
+    ),
+    "DCGAN": lambda: (models.dcgan_generator(base_filters=16), models.dcgan_discriminator(base_filters=16)),
+}
+LEARNING_RATES = {"MLP": 2e-4, "DCGAN": 8e-4}
+CENTERS = {"ring of 8": (data.ring_centers(8), 0.01), "grid of 25": (data.grid_centers(5), 0.05)}  # and σ
+
+
+def objectives() -> dict[str, losses.Objective]:
+    """All of `losses`, with their defaults, and one-sided smoothing."""
+    makers = [make for make in vars(losses).values() if inspect.isfunction(make)]
+    plain = [make() for make in makers if inspect.signature(make).return_annotation is losses.Objective]
+    return {objective.name: objective for objective in (*plain, losses.non_saturating(label_smoothing=0.1))}
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """One for each row of the table: "data · method"."""
+    default = losses.non_saturating().name
+    rows = [(name, "MLP", default) for name in IMAGES]
+    rows += [(name, "DCGAN", objective) for name, objective in itertools.product(IMAGES, objectives())]
+    table = {f"{name} · {network}, {objective}": (name, network, objective) for name, network, objective in rows}
+    table |= {
+        f"{name} · {objective}": (name, objective) for name, objective in itertools.product(CENTERS, objectives())
+    }
+    return {setting: {"choice": choice} for setting, choice in table.items()}
+
+
+def train(seed: int, choice: tuple[str, ...]) -> dict[str, Any]:
+    return train_on_images(seed, *choice) if choice[0] in IMAGES else train_in_the_laboratory(seed, *choice)
+
+
+def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[str, Any]:
+    """One run of `SECONDS`: its learning curve, and all scores of its last samples."""
+    load, extract = IMAGES[name]
+    gan = compiled(NETWORKS[network](), 100, objective, LEARNING_RATES[network], steps_per_execution=10)
+    score = gan_utils.training.Score(
+        lambda images: metrics.frechet_distance(extract(images)[0], reference(name)), CURVE_SAMPLES, "frechet"
+    )
+    enough = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(gan, "stop_training", logs["seconds"] >= SECONDS)
+    )
+    dataset = data.batches(load("train")[0], BATCH, seed).repeat()
+    fit = {"steps_per_epoch": STEPS_PER_CHECK, "epochs": 10**6, "callbacks": [score, enough], "verbose": 0}
+    history = gan.fit(dataset, **fit).history
+    images = gan.sample(SAMPLES, seed=1)
+    curve = zip(history["seconds"], history["frechet"], strict=True)
+    points = [[round(s, 1), round(f, 2) if np.isfinite(f) else None] for s, f in curve]
+    record = {"data": name, "method": f"{network}, {objective}", "steps": STEPS_PER_CHECK * len(points)}
+    record |= {"train_seconds": points[-1][0], "curve": points}
+    if np.isfinite(images).all():
+        record |= scores(extract(images), reference(name))
+        record["samples"] = study.encode(images[:24]) if seed == 0 else None
+    return record
+
+
+def train_in_the_laboratory(seed: int, name: str, objective: str) -> dict[str, Any]:
+    """One run on a mixture of Gaussians, under the protocol of VEEGAN and PacGAN."""
+    centers, std = CENTERS[name]
+    networks = (
+        models.mlp_generator(2, (2,), (128, 128), output_activation=None),
+        models.mlp_discriminator((2,), (128, 128), dropout_rate=0.0),
+    )
+    gan = compiled(networks, 2, objective, 2e-4, steps_per_execution=50)
+    dataset = data.batches(data.gaussian_mixture(50_000, centers, std, seed), 256, seed).repeat()
+    gan.fit(dataset, steps_per_epoch=LABORATORY_STEPS, verbose=0)
+    modes, good = metrics.mode_coverage(gan.sample(2_500), centers, 3 * std)
+    return {"data": name, "method": objective, "steps": LABORATORY_STEPS, "modes": modes, "good": round(good, 4)}
+
+
+def compiled(
+    networks: tuple[keras.Model, keras.Model], latent_dim: int, objective: str, learning_rate: float, **options: Any
+) -> gan_utils.GAN:
+    gan = gan_utils.GAN(*networks, latent_dim=latent_dim)
+    both = (optimizers.Adam(learning_rate, beta_1=0.5) for _ in networks)
+    gan.compile(*both, objective=objectives()[objective], **options)
+    return gan
+
+
+def scores(extracted: tuple[np.ndarray, np.ndarray], real: np.ndarray) -> dict[str, float]:
+    """All metrics of (features, logits) against the features of as many real images."""
+    features, logits = extracted
+    found = {
+        "frechet": metrics.frechet_distance(features, real),
+        "kernel": metrics.kernel_distance(features, real)[0],
+        **metrics.precision_recall(real, features),
+        "inception_score": metrics.inception_score(logits)[0],
+    }
+    return {name: float(f"{value:.5g}") for name, value in found.items()}
+
+
+@functools.cache
+def reference(name: str) -> np.ndarray:
+    """Features of the test images, (10000, 128)."""
+    load, extract = IMAGES[name]
+    return extract(load("test")[0])[0]
+
+
+def main() -> None:
+    floor = {
+        name: scores(extract(load("train")[0][:SAMPLES]), reference(name)) for name, (load, extract) in IMAGES.items()
+    }
+    protocol = {
+        "seconds": SECONDS,
+        "threads": int(os.environ["TF_NUM_INTRAOP_THREADS"]),
+        "networks": "MLP: 100 → 256 → 512 → 784 and 784 → 512 → 256 → 1, dropout 0.5; DCGAN: 16 base filters",
+        "optimizers": f"Adam, beta_1=0.5, learning rates {LEARNING_RATES}; laboratory 2e-4",
+        "batch_size": BATCH,
+        "samples": SAMPLES,
+        "curve_samples": CURVE_SAMPLES,
+        "reference": "10,000 test images, features of the shipped classifier of each data set",
+        "floor": floor,
+        "laboratory": f"2,500 samples, good within 3σ, σ = 0.01 and 0.05, {LABORATORY_STEPS} steps of 256",
+    }
+    study.conduct("methods", protocol, settings(), SEEDS, train, "python tools/compare_methods.py")
+
+
+if __name__ == "__main__":
+    main()
