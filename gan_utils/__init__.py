@@ -12,12 +12,13 @@ if keras.backend.backend() != "tensorflow":
 
 from gan_utils import data, faces, latent, losses, metrics, models, plotting, training
 from gan_utils.budgets import budget, budget_name
-from gan_utils.training import GAN, Progress, SampleGrid
+from gan_utils.training import GAN, Progress, SampleGrid, Score
 
 __all__ = [
     "GAN",
     "Progress",
     "SampleGrid",
+    "Score",
     "budget",
     "budget_name",
     "data",

@@ -3,9 +3,11 @@
 Images are float32 in [-1, 1], the range of tanh, and carry a channel axis: (samples, height, width, channels).
 """
 
+import base64
 import hashlib
 import json
 import pathlib
+import zlib
 from typing import Any
 
 import keras
@@ -180,6 +182,23 @@ def load_results(name: str) -> dict[str, Any]:
         ['command', 'machine', 'protocol', 'runs', 'versions']
     """
     return json.loads(_find(f"results/{name}.json").read_text(encoding="utf-8"))
+
+
+def decode_images(text: str, shape: tuple[int, int, int] = (28, 28, 1)) -> np.ndarray:
+    """Images that a table of measurements holds as text, their compressed bytes in base64.
+
+    Args:
+        text: such as `run["samples"]` of `load_results("losses")["runs"]`.
+        shape: of one image, (height, width, channels).
+
+    Returns:
+        float32 in [-1, 1], (samples, height, width, channels).
+
+    Example:
+        >>> print(decode_images(load_results("losses")["runs"][0]["samples"]).shape)
+        (32, 28, 28, 1)
+    """
+    return to_signed(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(-1, *shape))
 
 
 def _find(name: str) -> pathlib.Path:

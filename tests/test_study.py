@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import study
+
+from gan_utils import data
 
 SETTINGS = {"plain": {}, "doubled": {"factor": 2}}
 
@@ -59,3 +62,8 @@ def test_each_run_is_a_line_so_that_a_change_can_be_read(folder):
 def test_a_study_of_another_tool_names_its_command(folder):
     study.conduct("trial", {}, SETTINGS, range(1), lambda seed, factor=1: {}, command="python tools/other.py")
     assert json.loads((folder / "trial.json").read_text("utf-8"))["command"] == "python tools/other.py"
+
+
+def test_images_come_back_as_they_were_stored():
+    images = data.to_signed(np.random.default_rng(0).integers(0, 256, size=(3, 4, 5, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(data.decode_images(study.encode(images), (4, 5, 3)), images)

@@ -73,7 +73,7 @@ def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[
     """One run of `SECONDS`: its learning curve, and all scores of its last samples."""
     load, extract = IMAGES[name]
     gan = compiled(NETWORKS[network](), 100, objective, LEARNING_RATES[network], steps_per_execution=10)
-    score = gan_utils.training.Score(
+    score = gan_utils.Score(
         lambda images: metrics.frechet_distance(extract(images)[0], reference(name)), CURVE_SAMPLES, "frechet"
     )
     enough = keras.callbacks.LambdaCallback(

@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -59,8 +60,8 @@ def conduct(
 
 
 def encode(images: np.ndarray) -> str:
-    """Images in [-1, 1] as text: their bytes, (samples, height, width, channels), in base64."""
-    return base64.b64encode(data.to_bytes(images).tobytes()).decode()
+    """Images in [-1, 1], (samples, height, width, channels), as text; back by `gan_utils.data.decode_images`."""
+    return base64.b64encode(zlib.compress(data.to_bytes(images).tobytes(), 9)).decode()
 
 
 def new_study(name: str, protocol: Mapping[str, Any], command: str | None = None) -> dict[str, Any]:
