@@ -177,7 +177,8 @@ def load_pretrained(name: str) -> keras.Model:
     """A trained network that the course ships in `data/pretrained/`, for inference.
 
     Args:
-        name: "mnist_generator", "mnist_discriminator", "mnist_classifier", "faces_generator" or "faces_attributes".
+        name: "mnist_generator", "mnist_discriminator", "mnist_classifier", "fashion_classifier", "faces_generator" or
+            "faces_attributes".
 
     Raises:
         ValueError: there is no such network, or its file is damaged.

@@ -103,6 +103,12 @@ def test_precision_sees_bad_samples_and_recall_missing_ones():
     assert narrow["coverage"] < 0.8
 
 
+def test_the_rim_of_a_ball_belongs_to_precision_and_recall_but_not_to_density_and_coverage():
+    real = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])  # with k = 1 all radii are 1
+    scores = metrics.precision_recall(real, real + [0.0, 1.0], k=1)
+    assert scores == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "density": 0.0, "coverage": 0.0}
+
+
 def test_one_far_outlier_raises_recall_but_not_coverage():
     real = np.random.default_rng(0).normal(size=(500, 2))
     fake = np.random.default_rng(1).normal(size=(500, 2)) * 0.1
