@@ -42,7 +42,8 @@ def test_every_objective_of_the_course_takes_part(monkeypatch):
     assert {"MNIST · DCGAN, squares()", "grid of 25 · squares()"} < set(compare_methods.settings())
 
 
-def test_all_methods_are_compared_and_none_twice(small, monkeypatch):
+def test_all_methods_are_compared_and_none_twice(small, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["compare_methods.py", "--target", "1e9"])
     chosen = ("MNIST · MLP, non_saturating()", "MNIST · DCGAN, minimax()", "ring of 8 · minimax()")
     settings = {name: setting for name, setting in compare_methods.settings().items() if name in chosen}
     monkeypatch.setattr(compare_methods, "settings", lambda: settings)
@@ -62,6 +63,15 @@ def test_all_methods_are_compared_and_none_twice(small, monkeypatch):
     monkeypatch.setattr(compare_methods, "train", None)  # would fail if a run were made again
     compare_methods.main()
     assert small.read_text("utf-8") == written
+    times = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("MNIST · MLP")]
+    assert times == [f"{runs['MNIST · MLP, non_saturating()']['train_seconds']:.1f}"] * 2  # reached at once, each time
+
+
+def test_the_time_to_a_score_is_that_of_the_first_point_that_reaches_it():
+    curve = [[5.0, None], [10.0, 300.0], [20.0, 150.0], [30.0, 180.0], [40.0, 90.0]]
+    assert compare_methods.seconds_to(150.0, curve) == 20.0
+    assert compare_methods.seconds_to(100.0, curve) == 40.0
+    assert math.isnan(compare_methods.seconds_to(50.0, curve))
 
 
 def test_a_run_that_diverges_is_recorded_without_a_score(small, monkeypatch):

@@ -105,7 +105,7 @@ def test_precision_sees_bad_samples_and_recall_missing_ones():
 
 def test_the_rim_of_a_ball_belongs_to_precision_and_recall_but_not_to_density_and_coverage():
     real = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])  # with k = 1 all radii are 1
-    scores = metrics.precision_recall(real, real + [0.0, 1.0], k=1)
+    scores = metrics.precision_recall(real, real + np.array([0.0, 1.0]), k=1)
     assert scores == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "density": 0.0, "coverage": 0.0}
 
 
