@@ -641,6 +641,12 @@ def test_a_score_joins_the_history_with_the_seconds_of_training_alone():
     assert more["seconds"][0] > history["seconds"][-1]  # a second `fit` goes on
 
 
+def test_another_clock_can_count_the_seconds():
+    ticks = iter(range(100))
+    score = Score(np.mean, 5, clock=lambda: float(next(ticks)))
+    assert train(image_gan(), in_order(images()), epochs=2, callbacks=[score])["seconds"] == [1.0, 2.0]
+
+
 @pytest.mark.filterwarnings(KERAS_SAVES)
 def test_callbacks_of_keras_can_follow_a_score(tmp_path):
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "ink", save_best_only=True, mode="min")
