@@ -45,7 +45,7 @@ NETWORKS = {
     ),
     "DCGAN": lambda: (models.dcgan_generator(base_filters=16), models.dcgan_discriminator(base_filters=16)),
 }
-LEARNING_RATES = {"MLP": 2e-4, "DCGAN": 8e-4}
+LEARNING_RATE = 8e-4  # of both players; in trial runs better than 2e-4 and 3e-4 for both kinds of networks
 CENTERS = {"ring of 8": (data.ring_centers(8), 0.01), "grid of 25": (data.grid_centers(5), 0.05)}  # and σ
 
 
@@ -75,7 +75,7 @@ def train(seed: int, choice: tuple[str, ...]) -> dict[str, Any]:
 def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[str, Any]:
     """One run of `SECONDS`: its learning curve, and all scores of its last samples."""
     load, extract = IMAGES[name]
-    gan = compiled(NETWORKS[network](), 100, objective, LEARNING_RATES[network], steps_per_execution=10)
+    gan = compiled(NETWORKS[network](), 100, objective, LEARNING_RATE, steps_per_execution=10)
     score = gan_utils.Score(
         lambda images: metrics.frechet_distance(extract(images)[0], reference(name)),
         CURVE_SAMPLES,
@@ -168,7 +168,7 @@ def main() -> None:
         "cpu_seconds": SECONDS,
         "threads": int(os.environ["TF_NUM_INTRAOP_THREADS"]),
         "networks": "MLP: 100 → 256 → 512 → 784 and 784 → 512 → 256 → 1, dropout 0.5; DCGAN: 16 base filters",
-        "optimizers": f"Adam, beta_1=0.5, learning rates {LEARNING_RATES}; laboratory 2e-4",
+        "optimizers": f"Adam, beta_1=0.5, learning rate {LEARNING_RATE}; laboratory 2e-4",
         "batch_size": BATCH,
         "samples": SAMPLES,
         "curve_samples": CURVE_SAMPLES,

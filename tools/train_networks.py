@@ -74,10 +74,10 @@ def classifier(name: str, kind: str, load: Callable[[str], tuple[np.ndarray, np.
     )
 
 
-def mnist_gan(epochs: int = 15) -> None:
+def mnist_gan(epochs: int = 24) -> None:
     """The DCGAN of notebook 03 on the digits, at its full length."""
     images, _ = data.load_mnist("train")
-    networks = models.dcgan_generator(base_filters=40), models.dcgan_discriminator(base_filters=40)
+    networks = models.dcgan_generator(base_filters=48), models.dcgan_discriminator(base_filters=48)
     gan, budget = train_dcgan(images, *networks, epochs, "mnist")
     test_images, _ = data.load_mnist("test")
     fakes = gan.sample(SAMPLES, seed=1)
