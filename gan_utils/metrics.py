@@ -84,11 +84,14 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     (mean_a, covariance_a), (mean_b, covariance_b) = (
         (features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False))) for features in (features_a, features_b)
     )
-    values, vectors = linalg.eigh(covariance_a)
-    root_a = (vectors * np.sqrt(values.clip(0.0))) @ vectors.T
-    overlap = np.sqrt(linalg.eigvalsh(root_a @ covariance_b @ root_a).clip(0.0)).sum()  # tr (Σ_a^½ Σ_b Σ_a^½)^½
+    overlap = linalg.svdvals(_root(covariance_a) @ _root(covariance_b)).sum()  # tr (Σ_a^½ Σ_b Σ_a^½)^½
     distance = np.sum((mean_a - mean_b) ** 2) + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * overlap
     return max(float(distance), 0.0)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    values, vectors = linalg.eigh(covariance)
+    return (vectors * np.sqrt(values.clip(0.0))) @ vectors.T  # what rounding made negative is 0
 
 
 def kernel_distance(

@@ -12,6 +12,8 @@ from gan_utils import data, metrics
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(500, 6)) @ RANDOM.normal(size=(6, 6))
+FIXTURES = json.loads(pathlib.Path(metric_fixtures.PATH).read_text("utf-8"))["cases"]
+CASES = metric_fixtures.cases()
 OTHERS = RANDOM.normal(size=(300, 6)) @ RANDOM.normal(size=(6, 6)) + 1.0
 
 
@@ -29,6 +31,16 @@ def test_the_distance_agrees_with_a_matrix_square_root():
     assert metrics.frechet_distance(OTHERS, FEATURES) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["fewer samples than features", "rank 5 of 32", "collapsed to three points"])
+def test_the_distance_of_singular_covariances_is_exact(name):
+    """tr (Σ_a^½ Σ_b Σ_a^½)^½ is the sum of the singular values of A Bᵀ, where Σ_a = AᵀA: no root of a matrix needed."""
+    real, fake = CASES[name]
+    a, b = ((features - features.mean(axis=0)) / np.sqrt(len(features) - 1) for features in (real, fake))
+    overlap = linalg.svdvals(a @ b.T).sum()
+    expected = np.sum((real.mean(axis=0) - fake.mean(axis=0)) ** 2) + np.sum(a**2) + np.sum(b**2) - 2.0 * overlap
+    assert metrics.frechet_distance(real, fake) == pytest.approx(expected, rel=1e-8)
+
+
 def test_a_shift_costs_its_square_and_nothing_costs_nothing():
     assert metrics.frechet_distance(FEATURES, FEATURES + 2.0) == pytest.approx(24.0)
     assert metrics.frechet_distance(FEATURES, FEATURES) == pytest.approx(0.0, abs=1e-9)
@@ -39,10 +51,6 @@ def test_collapsed_or_few_features_have_a_finite_distance(features):
     distance = metrics.frechet_distance(features, FEATURES)
     assert np.isfinite(distance)
     assert distance > 0.0
-
-
-FIXTURES = json.loads(pathlib.Path(metric_fixtures.PATH).read_text("utf-8"))["cases"]
-CASES = metric_fixtures.cases()
 
 
 @pytest.mark.parametrize("name", CASES)

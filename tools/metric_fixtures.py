@@ -28,7 +28,7 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "shifted, scaled, unequal counts": (random.randn(900, 64), 0.8 * random.randn(700, 64) + 0.3),
         "two features": (random.randn(200, 2), 2.0 * random.randn(150, 2)),
         "fewer samples than features": wide,
-        "rank 5 of 32": (random.randn(300, 5) @ low_rank, random.randn(250, 5) @ low_rank + 0.2),
+        "rank 5 of 32": (random.randn(300, 5) @ low_rank, random.randn(250, 5) @ low_rank + 1.0),
         "collapsed to one point": (real, np.tile(random.randn(1, 16), (200, 1))),
         "collapsed to three points": (real, real[random.choice(3, 200)] + 1e-3 * random.randn(200, 16)),
         "copies of the real ones": (real, real[::2]),
