@@ -10,17 +10,20 @@ if keras.backend.backend() != "tensorflow":
         "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
     )
 
-from gan_utils import data, faces, latent, losses, metrics, models, plotting, training
+from gan_utils import checkpoints, data, faces, latent, losses, metrics, models, plotting, training
 from gan_utils.budgets import budget, budget_name
+from gan_utils.checkpoints import Checkpoint
 from gan_utils.training import GAN, Progress, SampleGrid, Score
 
 __all__ = [
     "GAN",
+    "Checkpoint",
     "Progress",
     "SampleGrid",
     "Score",
     "budget",
     "budget_name",
+    "checkpoints",
     "data",
     "faces",
     "latent",

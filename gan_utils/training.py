@@ -16,6 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gan_utils import data, losses, plotting
+from gan_utils.checkpoints import Checkpoint
 
 Critic = Callable[[tf.Tensor], tf.Tensor]
 Penalty = Callable[[Critic, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -127,7 +128,8 @@ class GAN(keras.Model):
 
         Args:
             dataset: batches of real samples, such as `data.batches` returns.
-            **kwargs: `epochs`, `callbacks`, `verbose` … as in `keras.Model.fit`.
+            **kwargs: `epochs`, `callbacks`, `verbose` … as in `keras.Model.fit`. With a `Checkpoint` among the
+                callbacks, training goes on where its file left off.
 
         Returns:
             The history of `metrics`, epoch by epoch.
@@ -138,10 +140,21 @@ class GAN(keras.Model):
         """
         self._assert_compile_called("fit")
         _check_dataset(dataset, self.discriminator.input_shape, self.d_steps)
-        kwargs["callbacks"] = [StopAtNaN(), *keras.tree.flatten(kwargs.get("callbacks") or [])]
+        given = [StopAtNaN(), *keras.tree.flatten(kwargs.get("callbacks") or [])]
+        kwargs["callbacks"] = sorted(given, key=lambda callback: isinstance(callback, Checkpoint))  # they come last
         if self.d_steps > 1:
             dataset = _in_groups(dataset, self.d_steps)
-        return super().fit(dataset, **{"shuffle": False, **kwargs})
+        checkpoint = next((callback for callback in given if isinstance(callback, Checkpoint)), None)
+        if checkpoint is not None:
+            kwargs["initial_epoch"] = done = checkpoint.restore(self, dataset, given)
+            kwargs["steps_per_epoch"] = steps = kwargs.get("steps_per_epoch") or _length(dataset)
+            executed = math.ceil(steps / self.steps_per_execution) * self.steps_per_execution
+            dataset = dataset.repeat().skip(done * executed)  # one iterator, so that each epoch has its own order
+        earlier = {name: list(values) for name, values in checkpoint.history.items()} if checkpoint else {}
+        history = super().fit(dataset, **{"shuffle": False, **kwargs})
+        for name, values in earlier.items():
+            history.history[name] = values + history.history.get(name, [])
+        return history
 
     def train_step(self, batches: tf.Tensor | tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """One iteration of Algorithm 1: `d_steps` steps of the discriminator, then one of the generator.
@@ -311,6 +324,14 @@ class Score(keras.callbacks.Callback):
         self.clock = clock
         self.seconds = 0.0
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The seconds so far, for `Checkpoint`."""
+        return {"seconds": np.array(self.seconds)}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes back what `get_state` returned."""
+        self.seconds = float(state["seconds"])
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.begin = self.clock()
 
@@ -354,6 +375,14 @@ class SampleGrid(keras.callbacks.Callback):
         self.seed = seed
         self.frames: list[np.ndarray] = []
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The frames so far, for `Checkpoint`."""
+        return {"frames": np.array(self.frames, dtype=np.uint8)}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes back what `get_state` returned."""
+        self.frames = list(state["frames"])
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if not self.frames:
             self._draw()
@@ -389,6 +418,13 @@ def keep_statistics(network: keras.Model) -> Iterator[None]:
     yield
     for variable, value in zip(statistics, before, strict=True):
         variable.assign(value)
+
+
+def _length(dataset: tf.data.Dataset) -> int:
+    batches = int(dataset.cardinality())
+    if batches < 1:
+        raise ValueError("The dataset does not know its length, which a `Checkpoint` needs: pass steps_per_epoch.")
+    return batches
 
 
 def _in_groups(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:

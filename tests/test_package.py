@@ -66,7 +66,8 @@ def test_arrows_point_one_way():
         }
         for path in PATHS
     }
-    assert imports["training"] == {"data", "losses", "plotting"}
+    assert imports["training"] == {"data", "losses", "plotting"}  # and Checkpoint
+    assert not imports["checkpoints"]
     assert imports["models"] == {"data"}
     assert imports["metrics"] == {"data", "models"}
     for name in ("budgets", "data", "faces", "latent", "losses", "plotting"):

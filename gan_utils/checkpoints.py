@@ -1,0 +1,145 @@
+"""`Checkpoint`: a training that is killed, and started again by the same code, ends as if nothing had happened.
+
+Keras' `BackupAndRestore` keeps neither the state of the noise, nor the order of the data, nor what callbacks hold.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the state of a training in a file, written after every epoch, from which `GAN.fit` goes on.
+
+    The state is all that the rest of the training depends on: both networks, both optimizers, the noise, the history,
+    and what callbacks with `get_state` and `set_state` hold, such as the film of a `SampleGrid`. The order of the data
+    follows from the number of epochs done; it is not the order of a training without a `Checkpoint`. An epoch in which
+    something is not finite is not kept.
+
+    A new file replaces the old one at once, so a kill while it is written leaves the old one.
+
+    Args:
+        path: of the file; it and its folder need not exist.
+
+    Raises:
+        ValueError: in `GAN.fit`, if the file is damaged, or was written by another training: other networks, data,
+            objective, optimizers or versions. Nothing has changed then.
+
+    Example:
+        >>> checkpoint = Checkpoint("runs/digits.npz")  # gan.fit(dataset, epochs=20, callbacks=[..., checkpoint])
+        >>> checkpoint.history
+        {}
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.history: dict[str, list[float]] = {}
+        self.identity: dict[str, Any] = {}
+        self.others: list[keras.callbacks.Callback] = []
+
+    def restore(self, gan: keras.Model, dataset: tf.data.Dataset, callbacks: Sequence[keras.callbacks.Callback]) -> int:
+        """Puts everything back to where the file left it, and returns the number of epochs done; 0 without a file."""
+        self.others = [callback for callback in callbacks if hasattr(callback, "get_state")]
+        self.identity = _identify(gan, dataset)
+        self.history = {}
+        if not self.path.is_file():
+            return 0
+        header, arrays = self._read()
+        self._compare(header["identity"])
+        variables = _variables(gan)
+        for variable, value in zip(variables, arrays[: len(variables)], strict=True):
+            variable.assign(value)
+        values = iter(arrays[len(variables) :])
+        for callback, names in zip(self.others, header["states"], strict=True):
+            callback.set_state({name: next(values) for name in names})
+        self.history = header["history"]
+        return header["epochs"]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not all(math.isfinite(value) for value in (logs or {}).values()):
+            return
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        states = [callback.get_state() for callback in self.others]
+        header = {
+            "epochs": epoch + 1,
+            "identity": self.identity,
+            "history": self.history,
+            "states": [list(state) for state in states],
+        }
+        arrays = [variable.numpy() for variable in _variables(self.model)]
+        arrays += [value for state in states for value in state.values()]
+        self._write(header, arrays)
+
+    def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(self.path.name + ".partial")
+        with open(partial, "wb") as file:
+            np.savez(file, np.array(json.dumps(header)), *arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+
+    def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        try:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
+                header, *arrays = (stored[f"arr_{i}"] for i in range(len(stored.files)))
+            return json.loads(str(header)), arrays
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+            raise ValueError(
+                f"The checkpoint {self.path} is damaged ({error}). Remove it to start anew, or restore a copy."
+            ) from error
+
+    def _compare(self, stored: dict[str, Any]) -> None:
+        for name, here in self.identity.items():
+            if stored.get(name) != here:
+                raise ValueError(
+                    f"The checkpoint {self.path} belongs to another training. Its {name}: {stored.get(name)}; given: "
+                    f"{here}. Name another file, or train with what it was written with."
+                )
+
+
+def _variables(gan: keras.Model) -> list[keras.Variable]:
+    """Everything that a step changes: weights, running statistics, random states, and both optimizers."""
+    return [*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables]
+
+
+def _identify(gan: keras.Model, dataset: tf.data.Dataset) -> dict[str, Any]:
+    """What must be the same when a training goes on."""
+    first = next(iter(dataset))
+    return {
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        "generator": _digest(gan.generator),
+        "discriminator": _digest(gan.discriminator),
+        "latent_dim": gan.latent_dim,
+        "objective": gan.objective.name,
+        "d_steps": gan.d_steps,
+        "d_optimizer": _describe(gan.d_optimizer),
+        "g_optimizer": _describe(gan.g_optimizer),
+        "batches": int(dataset.cardinality()),
+        "data": hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in tf.nest.flatten(first))).hexdigest(),
+    }
+
+
+def _digest(network: keras.Model) -> str:
+    """The same for networks that are built alike, whatever numbers Keras gave to their layers."""
+    layers = [_describe(layer) for layer in network.layers]
+    return hashlib.sha256("".join(layers).encode()).hexdigest()
+
+
+def _describe(thing: keras.Layer | keras.optimizers.Optimizer) -> str:
+    """Its class and settings, without the names and numbers that differ from one object to the next."""
+    text = json.dumps(keras.saving.serialize_keras_object(thing), sort_keys=True)
+    return re.sub(r'"(name|shared_object_id)": ("[^"]*"|\d+),? ?', "", text)
