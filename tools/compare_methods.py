@@ -4,7 +4,7 @@
 
 Every objective that `gan_utils.losses` offers plays on MNIST and Fashion-MNIST, for the same seconds of CPU time, and
 on a ring and a grid of Gaussians, for the same steps. A run that is in the file is not made again. In the end it prints
-the CPU seconds of training until the Fréchet distance has reached a target. Takes about 80 minutes on one CPU core.
+the CPU seconds of training until the Fréchet distance has reached a target. Takes about an hour on one CPU core.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python tools/smoothing_study.py
 
-Takes about 45 minutes on one CPU core, and can be interrupted; see study.py.
+Took 70 minutes on one busy CPU core, and can be interrupted; see study.py.
 """
 
 import functools
