@@ -4,7 +4,6 @@ Keras' `BackupAndRestore` keeps neither the state of the noise, nor the order of
 """
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -34,7 +33,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: in `GAN.fit`, if the file is damaged, or was written by another training: other networks, data,
-            objective, optimizers or versions. Nothing has changed then.
+            objective, optimizers, callbacks that are kept, or versions. Nothing has changed then.
 
     Example:
         >>> checkpoint = Checkpoint("runs/digits.npz")  # gan.fit(dataset, epochs=20, callbacks=[..., checkpoint])
@@ -52,7 +51,7 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, gan: keras.Model, dataset: tf.data.Dataset, callbacks: Sequence[keras.callbacks.Callback]) -> int:
         """Puts everything back to where the file left it, and returns the number of epochs done; 0 without a file."""
         self.others = [callback for callback in callbacks if hasattr(callback, "get_state")]
-        self.identity = _identify(gan, dataset)
+        self.identity = {**_identify(gan, dataset), "callbacks": [type(callback).__name__ for callback in self.others]}
         self.history = {}
         if not self.path.is_file():
             return 0
@@ -94,10 +93,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 header, *arrays = (stored[f"arr_{i}"] for i in range(len(stored.files)))
             return json.loads(str(header)), arrays
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"The checkpoint {self.path} is damaged ({error}). Remove it to start anew, or restore a copy."
             ) from error

@@ -169,6 +169,7 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, damage):
         ({"objective": losses.minimax()}, "objective"),
         ({"d_steps": 2}, "d_steps"),
         ({"rate": 2e-2}, "d_optimizer"),
+        ({"callbacks": [SampleGrid()]}, "callbacks"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused_with_the_reason(tmp_path, change, named):
@@ -192,6 +193,17 @@ def test_a_refused_checkpoint_changes_nothing(tmp_path):
     before = [variable.numpy() for variable in gan.variables]
     with pytest.raises(ValueError, match="belongs to another training"):
         gan.fit(data.batches(REAL, 8), verbose=0, callbacks=[Checkpoint(tmp_path / "run.npz")])
+    for variable, value in zip(gan.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.mark.parametrize("callbacks", [[], [SampleGrid(), SampleGrid(), Score(np.mean)]], ids=["fewer", "more"])
+def test_a_checkpoint_with_other_callbacks_is_refused_before_a_weight_is_touched(tmp_path, callbacks):
+    train(tmp_path / "run.npz", epochs=1)
+    gan, *_ = train(tmp_path / "other.npz", epochs=2)
+    before = [variable.numpy() for variable in gan.variables]
+    with pytest.raises(ValueError, match=r"belongs to another training\. Its callbacks"):
+        gan.fit(data.batches(REAL, 8), verbose=0, callbacks=[Checkpoint(tmp_path / "run.npz"), *callbacks])
     for variable, value in zip(gan.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
 
