@@ -1,6 +1,8 @@
 """The ways to write a GAN's training step that `train_step.py` times, the networks they train, and the work they do.
 
     ours      `gan_utils.GAN`, through the function that `fit` compiles.
+    bfloat16  the same with networks built under the dtype policy "mixed_bfloat16": half as many bits in matrix products
+              and convolutions. The only one that does not compute in float32.
     two-pass  a custom `train_step` as in keras.io's DCGAN example, through the function that `fit` compiles: real and
               fake in one mixed batch for D, then fresh noise through G and D. That example's label noise is left out.
     one-tape  the step and loop of TensorFlow's DCGAN tutorial: one batch of noise, and the gradients of both players
@@ -10,7 +12,8 @@
               weights that are never used.
 
 Each does what its source does, except that all networks run in training mode, all losses take logits, and all
-optimizers are Adam with the same rates. One batch in memory serves every step, so reading data is not measured.
+optimizers are Adam with the same rates. In `train_step.py` one batch in memory serves every step, so that reading
+data is not measured; `long_runs.py` hands in batches of digits.
 
 TensorFlow, gan_utils and torch are imported in functions, so that start-up counts a contestant's own imports only.
 """
@@ -27,6 +30,7 @@ BATCH, LATENT, SHAPE = 128, 100, (28, 28, 1)
 RATE, BETA_1 = 2e-4, 0.5
 
 Networks = tuple[Any, Any]  # generator, discriminator
+Batches = Callable[[], Iterator[Any]]  # starts an endless iterator over batches of real samples
 Run = Callable[[int], float]  # makes so many steps; returns D's last loss, since reading it waits until a GPU is done
 
 
@@ -41,7 +45,7 @@ class Size(NamedTuple):
 class Contestant(NamedTuple):
     """A way to write the step, and how many batches take each path through the networks in it."""
 
-    build: Callable[[Size], Run]
+    build: Callable[..., Run]  # from a `Size`, and `Batches` if not the same one for ever
     g_forward: int
     d_forward: int
     d_weights: int  # batches for which gradients of D's weights are computed
@@ -81,7 +85,7 @@ def dcgan_networks() -> Networks:
         layers.Conv2DTranspose(64, use_bias=False, **conv),  # (batch, 14, 14, 64)
         layers.BatchNormalization(),
         layers.ReLU(),
-        layers.Conv2DTranspose(1, activation="tanh", **conv),  # (batch, 28, 28, 1)
+        layers.Conv2DTranspose(1, activation="tanh", dtype="float32", **conv),  # (batch, 28, 28, 1)
     ]
     discriminator = [
         keras.Input(SHAPE),
@@ -91,7 +95,7 @@ def dcgan_networks() -> Networks:
         layers.BatchNormalization(),
         layers.LeakyReLU(0.2),
         layers.Flatten(),
-        layers.Dense(1),
+        layers.Dense(1, dtype="float32"),
     ]
     return keras.Sequential(generator), keras.Sequential(discriminator)
 
@@ -143,29 +147,40 @@ def adams() -> tuple[Any, Any]:
     return keras.optimizers.Adam(RATE, beta_1=BETA_1), keras.optimizers.Adam(RATE, beta_1=BETA_1)
 
 
-def through_fit(model: Any) -> Run:
+def through_fit(model: Any, batches: Batches) -> Run:
     """Steps of a compiled `keras.Model`, through the function that its `fit` calls."""
     model.make_train_function()
-    batches = real_batches()
+    iterator = batches()
 
     def run(steps: int) -> float:
         for _ in range(steps):
-            logs = model.train_function(batches)
+            logs = model.train_function(iterator)
         return float(logs["d_loss"])
 
     return run
 
 
-def ours(size: Size) -> Run:
+def ours(size: Size, batches: Batches = real_batches) -> Run:
     """The course's own step."""
     import gan_utils
 
     gan = gan_utils.GAN(*size.networks(), latent_dim=LATENT)
     gan.compile(*adams())
-    return through_fit(gan)
+    return through_fit(gan, batches)
 
 
-def two_pass(size: Size) -> Run:
+def bfloat16(size: Size, batches: Batches = real_batches) -> Run:
+    """The course's own step in mixed precision."""
+    import keras
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return ours(size, batches)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def two_pass(size: Size, batches: Batches = real_batches) -> Run:
     """The step of keras.io's DCGAN example, by F. Chollet."""
     import keras
     import tensorflow as tf
@@ -200,10 +215,10 @@ def two_pass(size: Size) -> Run:
 
     model = TwoPass()
     model.compile(optimizer=None)
-    return through_fit(model)
+    return through_fit(model, batches)
 
 
-def one_tape(size: Size) -> Run:
+def one_tape(size: Size, batches: Batches = real_batches) -> Run:
     """The step and the loop of TensorFlow's DCGAN tutorial. It returns D's loss, so that the clock can wait for it."""
     import keras
     import tensorflow as tf
@@ -211,7 +226,7 @@ def one_tape(size: Size) -> Run:
     generator, discriminator = size.networks()
     d_optimizer, g_optimizer = adams()
     cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-    batches = real_batches()
+    iterator = batches()
 
     @tf.function
     def train_step(real: Any) -> Any:
@@ -230,14 +245,14 @@ def one_tape(size: Size) -> Run:
         return d_loss
 
     def run(steps: int) -> float:
-        for real in itertools.islice(batches, steps):
+        for real in itertools.islice(iterator, steps):
             d_loss = train_step(real)
         return float(d_loss)
 
     return run
 
 
-def torch_loop(size: Size) -> Run:
+def torch_loop(size: Size, batches: Batches | None = None) -> Run:
     """The step and the loop of PyTorch's DCGAN tutorial, by N. Inkawhich."""
     import torch
 
@@ -247,10 +262,11 @@ def torch_loop(size: Size) -> Run:
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=RATE, betas=(BETA_1, 0.999))
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=RATE, betas=(BETA_1, 0.999))
     criterion = torch.nn.BCEWithLogitsLoss()
-    real = torch.from_numpy(real_batch().reshape(BATCH, 1, 28, 28)).to(device)
+    same = torch.from_numpy(real_batch().reshape(BATCH, 1, 28, 28)).to(device)
+    iterator = itertools.repeat((same,)) if batches is None else batches()
     ones, zeros = torch.ones((BATCH, 1), device=device), torch.zeros((BATCH, 1), device=device)
 
-    def train_step() -> float:
+    def train_step(real: torch.Tensor) -> float:
         discriminator.zero_grad()
         real_loss = criterion(discriminator(real), ones)
         real_loss.backward()
@@ -263,12 +279,13 @@ def torch_loop(size: Size) -> Run:
         g_optimizer.step()
         return (real_loss + fake_loss).item()
 
-    return lambda steps: [train_step() for _ in range(steps)][-1]
+    return lambda steps: [train_step(real.to(device)) for (real,) in itertools.islice(iterator, steps)][-1]
 
 
 SIZES = {"MLP": Size(mlp_networks, mlp_twins, steps=6), "DCGAN": Size(dcgan_networks, dcgan_twins, steps=1)}
 CONTESTANTS = {
     "ours": Contestant(ours, g_forward=2, d_forward=3, d_weights=2),
+    "bfloat16": Contestant(bfloat16, g_forward=2, d_forward=3, d_weights=2),
     "two-pass": Contestant(two_pass, g_forward=2, d_forward=3, d_weights=2),
     "one-tape": Contestant(one_tape, g_forward=1, d_forward=2, d_weights=2),
     "torch": Contestant(torch_loop, g_forward=1, d_forward=3, d_weights=3),

@@ -1,36 +1,44 @@
-"""The code that two or more notebooks of the course share. Start reading in `training.py`."""
+"""The code that two or more notebooks of the course share. Start reading in `training.py`.
 
+Names are imported when they are first used, so that `python -m gan_utils --help` need not wait for TensorFlow.
+"""
+
+import importlib
 import importlib.metadata
+from typing import Any
 
-import keras
+_HOMES = {
+    "GAN": "training",
+    "Checkpoint": "checkpoints",
+    "Progress": "training",
+    "SampleGrid": "training",
+    "Score": "training",
+    "budget": "budgets",
+    "budget_name": "budgets",
+}
+_MODULES = ["checkpoints", "data", "faces", "latent", "losses", "metrics", "models", "plotting", "training"]
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        f"gan_utils trains with tf.GradientTape, but Keras runs on the {keras.backend.backend()} backend. "
-        "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
-    )
-
-from gan_utils import checkpoints, data, faces, latent, losses, metrics, models, plotting, training
-from gan_utils.budgets import budget, budget_name
-from gan_utils.checkpoints import Checkpoint
-from gan_utils.training import GAN, Progress, SampleGrid, Score
-
-__all__ = [
-    "GAN",
-    "Checkpoint",
-    "Progress",
-    "SampleGrid",
-    "Score",
-    "budget",
-    "budget_name",
-    "checkpoints",
-    "data",
-    "faces",
-    "latent",
-    "losses",
-    "metrics",
-    "models",
-    "plotting",
-    "training",
-]
+__all__ = [*_HOMES, *_MODULES]
 __version__ = importlib.metadata.version("gan_utils")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'gan_utils' has no attribute {name!r}")
+    _check_backend()
+    module = importlib.import_module(f"gan_utils.{_HOMES.get(name, name)}")
+    return getattr(module, name) if name in _HOMES else module
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+def _check_backend() -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ImportError(
+            f"gan_utils trains with tf.GradientTape, but Keras runs on the {keras.backend.backend()} backend. "
+            "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
+        )

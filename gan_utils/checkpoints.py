@@ -9,7 +9,6 @@ import math
 import os
 import pathlib
 import re
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +79,7 @@ class Checkpoint(keras.callbacks.Callback):
         }
         arrays = [variable.numpy() for variable in _variables(self.model)]
         arrays += [value for state in states for value in state.values()]
-        self._write(header, arrays)
+        self._write({**header, "arrays": len(arrays)}, arrays)
 
     def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,8 +94,11 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 header, *arrays = (stored[f"arr_{i}"] for i in range(len(stored.files)))
-            return json.loads(str(header)), arrays
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            header = json.loads(str(header))
+            if header["arrays"] != len(arrays):  # ZIP's own sums tell of changes, but not of losses
+                raise ValueError(f"{len(arrays)} arrays, expected {header['arrays']}")
+            return header, arrays
+        except Exception as error:  # NumPy and zipfile raise a dozen kinds where a file is broken
             raise ValueError(
                 f"The checkpoint {self.path} is damaged ({error}). Remove it to start anew, or restore a copy."
             ) from error

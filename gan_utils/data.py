@@ -7,7 +7,9 @@ import base64
 import hashlib
 import json
 import pathlib
+import warnings
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,7 +17,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from gan_utils.checks import as_numbers, check_images, is_real, is_whole
+
 _PACKAGE = pathlib.Path(__file__).parent
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 _FOLDERS = (_PACKAGE.parent / "data", _PACKAGE / "_data")  # a checkout; an installed package
 _MEND = "Restore it with 'git checkout -- data' in a clone of the course, or install gan_utils again."
 
@@ -82,7 +87,7 @@ def load_fashion_mnist(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_split(split: str) -> None:
-    if split not in ("train", "test"):
+    if not isinstance(split, str) or split not in ("train", "test"):
         raise ValueError(f"Got split={split!r}, expected 'train' or 'test'.")
 
 
@@ -119,31 +124,76 @@ def load_celeba(
     listed = folder / "list_attr_celeba.txt"
     if not listed.is_file():
         raise FileNotFoundError(f"{listed.as_posix()} is missing. Unpack CelebA there: list and img_align_celeba/.")
-    _, names, *lines = listed.read_text(encoding="utf-8").strip().splitlines()
-    rows = [line.split() for line in lines][:count]
-    if not rows or (count is not None and count < 1):
-        raise ValueError(f"Got count={count!r} and {len(lines)} images in {listed}, expected at least 1.")
-    images = np.empty((len(rows), image_size, image_size, 3), dtype=np.uint8)
+    text = listed.read_text(encoding="utf-8", errors="replace")
+    names, *rows = [line.split() for line in text.strip().splitlines()[1:]] or [[]]
+    if not rows or not (count is None or is_whole(count)):
+        raise ValueError(f"Got count={count!r} and {len(rows)} images in {listed}, expected at least 1.")
+    if any(len(row) != 1 + len(names) for row in rows):
+        raise ValueError(f"{listed} is damaged, expected a file and {len(names)} values in each line. Unpack it again.")
+    files, *flags = zip(*rows[:count], strict=True)
+    images = _read_images(folder / "img_align_celeba", files, 108, image_size, "Unpack them again, or lower `count`.")
+    return images, {name: np.array(values) == "1" for name, values in zip(names, flags, strict=True)}
+
+
+def load_image_folder(folder: str | pathlib.Path, image_size: int = 64) -> np.ndarray:
+    """Your own images: every PNG and JPEG file of a folder and the folders in it, in the order of their names.
+
+    The middle of each image, the largest square, is kept and resized.
+
+    Args:
+        folder: the folder of images.
+        image_size: side of the square images in pixels.
+
+    Returns:
+        float32 in [-1, 1], (samples, image_size, image_size, 3).
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no image in it.
+        ValueError: images are broken, or smaller than `image_size`.
+
+    Example:
+        >>> load_image_folder("nowhere")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: nowhere is missing, or holds no images (.jpg, .jpeg, .png). Name the folder that does.
+    """
+    folder = pathlib.Path(folder)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not paths:
+        where, kinds = folder.as_posix(), ", ".join(_SUFFIXES)
+        raise FileNotFoundError(f"{where} is missing, or holds no images ({kinds}). Name the folder that does.")
+    files = [path.relative_to(folder).as_posix() for path in paths]
+    return _read_images(folder, files, None, image_size, "Replace or remove them.")
+
+
+def _read_images(
+    folder: pathlib.Path, files: Sequence[str], side: int | None, image_size: int, mend: str
+) -> np.ndarray:
+    if not is_whole(image_size):
+        raise ValueError(f"Got image_size={image_size!r}, expected a whole number of at least 1.")
+    images = np.empty((len(files), image_size, image_size, 3), dtype=np.uint8)
     broken = []
-    for image, (name, *_) in zip(images, rows, strict=True):
+    for image, file in zip(images, files, strict=True):
         try:
-            image[...] = _crop(folder / "img_align_celeba" / name, 108, image_size)
-        except (OSError, ValueError) as problem:
-            broken.append((name, problem))
+            image[...] = _crop(folder / file, side, image_size)
+        except Exception as problem:  # Pillow raises a dozen kinds where a file is broken
+            broken.append((file, problem))
     if broken:
         kind = FileNotFoundError if all(isinstance(problem, FileNotFoundError) for _, problem in broken) else ValueError
-        some = "; ".join(f"{name}: {problem}" for name, problem in broken[:3])
-        raise kind(f"{len(broken)} of {len(rows)} images cannot be used: {some}. Unpack them again, or lower `count`.")
-    flags = np.array([values for _, *values in rows]) == "1"
-    return to_signed(images), dict(zip(names.split(), flags.T, strict=True))
+        some = "; ".join(f"{file}: {problem}" for file, problem in broken[:3])
+        raise kind(f"{len(broken)} of {len(files)} images cannot be used: {some}. {mend}")
+    return to_signed(images)
 
 
-def _crop(path: pathlib.Path, crop_size: int, image_size: int) -> np.ndarray:
-    with Image.open(path) as image:
-        left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
-        if left < 0 or top < 0:
-            raise ValueError(f"{image.width}×{image.height} pixels, expected at least {crop_size}×{crop_size}")
-        box = (left, top, left + crop_size, top + crop_size)
+def _crop(path: pathlib.Path, side: int | None, image_size: int) -> np.ndarray:
+    """The middle of an image, a square of `side` pixels or the largest, resized."""
+    with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), Image.open(path) as image:
+        least = side or image_size
+        if min(image.size) < least:
+            raise ValueError(f"{image.width}×{image.height} pixels, expected at least {least}×{least}")
+        side = side or min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
         return np.asarray(image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR, box=box))
 
 
@@ -158,11 +208,11 @@ def shipped_file(name: str) -> pathlib.Path:
         >>> print(shipped_file("mnist.npz").name)
         mnist.npz
     """
-    manifest = json.loads(_find("manifest.json").read_text(encoding="utf-8"))
-    if name not in manifest:
+    manifest = _read_json("manifest.json")
+    if not isinstance(name, str) or name not in manifest:
         raise ValueError(f"Got the name {name!r}, expected one of {sorted(manifest)}.")
     path = _find(name)
-    expected = manifest[name]["sha256"]
+    expected = manifest[name].get("sha256")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != expected:
         raise ValueError(f"The data file {path} is damaged: its sha256 is {found}, expected {expected}. {_MEND}")
@@ -176,12 +226,13 @@ def load_results(name: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such table.
+        ValueError: its file is damaged.
 
     Example:
         >>> sorted(load_results("ring"))
         ['command', 'machine', 'protocol', 'runs', 'versions']
     """
-    return json.loads(_find(f"results/{name}.json").read_text(encoding="utf-8"))
+    return _read_json(f"results/{name}.json")
 
 
 def decode_images(text: str, shape: tuple[int, int, int] = (28, 28, 1)) -> np.ndarray:
@@ -194,11 +245,17 @@ def decode_images(text: str, shape: tuple[int, int, int] = (28, 28, 1)) -> np.nd
     Returns:
         float32 in [-1, 1], (samples, height, width, channels).
 
+    Raises:
+        ValueError: the text holds no images of that shape.
+
     Example:
         >>> print(decode_images(load_results("losses")["runs"][0]["samples"]).shape)
         (32, 28, 28, 1)
     """
-    return to_signed(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(-1, *shape))
+    try:
+        return to_signed(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(-1, *shape))
+    except (TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"Got text={text!r:.40}, expected images of shape {shape!r} as text ({error}).") from error
 
 
 def _find(name: str) -> pathlib.Path:
@@ -207,6 +264,14 @@ def _find(name: str) -> pathlib.Path:
         if path.is_file():
             return path
     raise FileNotFoundError(f"The data file {name} is missing; looked for {' and '.join(map(str, paths))}. {_MEND}")
+
+
+def _read_json(name: str) -> dict[str, Any]:
+    path = _find(name)
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:  # no JSON, or no object at its top
+        raise ValueError(f"The data file {path} is damaged ({error}). {_MEND}") from error
 
 
 def to_signed(pixels: np.ndarray) -> np.ndarray:
@@ -219,7 +284,7 @@ def to_signed(pixels: np.ndarray) -> np.ndarray:
         >>> print(to_signed(np.array([0, 255], dtype=np.uint8)))
         [-1.  1.]
     """
-    pixels = np.asarray(pixels)
+    pixels = as_numbers("pixels", pixels)
     if pixels.dtype != np.uint8:
         raise ValueError(f"Got pixels of type {pixels.dtype}, expected uint8 in 0 … 255.")
     return pixels.astype(np.float32) / 127.5 - 1.0
@@ -237,32 +302,6 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     """
     images = check_images(images)
     return np.rint((images + 1.0) * 127.5).astype(np.uint8)
-
-
-def check_images(images: np.ndarray) -> np.ndarray:
-    """The images as an array, if they are finite and in [-1, 1].
-
-    Raises:
-        ValueError: there are none, a value is NaN, or one lies outside [-1, 1].
-
-    Example:
-        >>> check_images(np.full((1, 2, 2, 1), 200.0))
-        Traceback (most recent call last):
-        ...
-        ValueError: Got values from 200 to 200, expected [-1, 1]. Bytes become that by gan_utils.data.to_signed.
-    """
-    images = np.asarray(images)
-    if images.size == 0:
-        raise ValueError(f"Got no images: an array of shape {images.shape}.")
-    low, high = images.min(), images.max()
-    if np.isnan(low):
-        count = np.count_nonzero(np.isnan(images))
-        raise ValueError(f"Got {count} NaN among {images.size} values. Look for a division by 0, or remove the images.")
-    if low < -1.0 or high > 1.0:
-        raise ValueError(
-            f"Got values from {low:g} to {high:g}, expected [-1, 1]. Bytes become that by gan_utils.data.to_signed."
-        )
-    return images
 
 
 def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Dataset:
@@ -286,7 +325,8 @@ def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Data
         >>> print([len(batch) for batch in dataset])
         [4, 4, 2]
     """
-    samples = np.asarray(samples, dtype=np.float32)
+    with np.errstate(over="ignore"):  # it becomes infinite, which is refused
+        samples = as_numbers("samples", samples).astype(np.float32, copy=False)
     if samples.ndim not in (2, 4):
         raise ValueError(
             f"Got samples of shape {samples.shape}, expected (samples, height, width, channels) for images or "
@@ -296,7 +336,7 @@ def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Data
         check_images(samples)
     elif samples.size == 0 or not np.isfinite(samples).all():
         raise ValueError(f"Got samples of shape {samples.shape} that are empty or not finite, expected real numbers.")
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole(batch_size):
         raise ValueError(f"Got batch_size={batch_size!r}, expected a whole number of at least 1.")
     # Shuffling indices and gathering whole batches is many times cheaper than moving images one by one.
     table = tf.constant(samples)
@@ -317,16 +357,16 @@ def gaussian_mixture(samples: int, centers: np.ndarray, std: float, seed: int = 
         float32, (samples, dimensions).
 
     Raises:
-        ValueError: fewer than one sample, centers of another rank, or a standard deviation that is not positive.
+        ValueError: fewer than one sample, centers of another rank or not finite, or a `std` that is not positive.
 
     Example:
         >>> print(gaussian_mixture(2500, ring_centers(8), std=0.01).shape)
         (2500, 2)
     """
-    centers = np.asarray(centers, dtype=np.float64)
-    if centers.ndim != 2 or not centers.size:
-        raise ValueError(f"Got centers of shape {centers.shape}, expected (modes, dimensions), such as [[4.0]].")
-    if samples < 1 or not std > 0:
+    centers = as_numbers("centers", centers)
+    if centers.ndim != 2 or not centers.size or not (abs(centers) < 1e38).all():
+        raise ValueError(f"Got centers of shape {centers.shape}, expected (modes, dimensions), finite, as [[4.0]].")
+    if not (is_whole(samples) and is_real(std) and std > 0):
         raise ValueError(f"Got samples={samples!r} and std={std!r}, expected at least 1 sample and std > 0.")
     random = np.random.default_rng(seed)
     chosen = centers[random.integers(len(centers), size=samples)]  # (samples, dimensions)
@@ -343,7 +383,7 @@ def ring_centers(modes: int = 8, radius: float = 1.0) -> np.ndarray:
         >>> print(np.abs(ring_centers(4).round(2)).tolist())
         [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    if modes < 1 or not radius > 0:
+    if not (is_whole(modes) and is_real(radius) and radius > 0):
         raise ValueError(f"Got modes={modes!r} and radius={radius!r}, expected at least 1 mode and radius > 0.")
     angles = np.linspace(0.0, 2.0 * np.pi, modes, endpoint=False)  # with the endpoint, mode 0 would come twice
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -359,7 +399,7 @@ def grid_centers(side: int = 5, spacing: float = 2.0) -> np.ndarray:
         >>> print(grid_centers(2).tolist())
         [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]
     """
-    if side < 1 or not spacing > 0:
+    if not (is_whole(side) and is_real(spacing) and spacing > 0):
         raise ValueError(f"Got side={side!r} and spacing={spacing!r}, expected at least 1 point and spacing > 0.")
     ticks = spacing * (np.arange(side) - (side - 1) / 2)
     return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gan_utils.checks import as_numbers, is_whole
+
 HAIR_STYLES = ("short", "long", "curly")
 HAIR_COLORS = {"black": (35, 31, 40), "brown": (96, 56, 30), "blond": (234, 193, 92), "red": (192, 78, 32)}
 _SKIN_LIGHT, _SKIN_DARK = np.array([255, 219, 190]), np.array([146, 94, 62])
@@ -38,7 +40,7 @@ def sample_attributes(count: int, seed: int = 0) -> dict[str, np.ndarray]:
         >>> sorted(sample_attributes(3))
         ['background', 'beard', 'glasses', 'hair_color', 'hair_style', 'skin', 'smile', 'turn', 'width']
     """
-    if count < 1:
+    if not is_whole(count):
         raise ValueError(f"Got count={count!r}, expected at least 1 face.")
     random = np.random.default_rng(seed)
     attributes = {name: random.uniform(size=count) for name in ("smile", "skin", "background", "width")}
@@ -69,7 +71,7 @@ def draw(attributes: Attributes, image_size: int = 32) -> np.ndarray:
         (5, 32, 32, 3) True True
     """
     attributes = _check_attributes(attributes)
-    if image_size < 16:
+    if not is_whole(image_size, 16):
         raise ValueError(f"Got image_size={image_size!r}, expected at least 16 pixels: an eye would be lost.")
     count = len(attributes["smile"])
     images = np.empty((count, image_size, image_size, 3), np.float32)
@@ -176,10 +178,12 @@ def _hue(hue: np.ndarray, light: float, spread: float) -> np.ndarray:
 def _check_attributes(attributes: Attributes) -> dict[str, np.ndarray]:
     limits = {name: (0.0, 1.0) for name in ("smile", "skin", "background", "width", "glasses", "beard")}
     limits |= {"turn": (-1.0, 1.0), "hair_style": (0, len(HAIR_STYLES) - 1), "hair_color": (0, len(HAIR_COLORS) - 1)}
+    if not isinstance(attributes, Mapping):
+        raise TypeError(f"Got attributes={attributes!r:.80}, expected arrays by name, as sample_attributes returns.")
     missing = [name for name in limits if name not in attributes]
     if missing:
         raise ValueError(f"Got the attributes {sorted(attributes)}, but {missing} are missing. See sample_attributes.")
-    arrays = {name: np.asarray(attributes[name], dtype=np.float64) for name in limits}
+    arrays = {name: as_numbers(name, attributes[name]) for name in limits}
     if len({array.shape for array in arrays.values()}) != 1 or arrays["smile"].ndim != 1 or not arrays["smile"].size:
         shapes = {name: array.shape for name, array in arrays.items()}
         raise ValueError(f"Got attributes of shapes {shapes}, expected (count,), the same for all.")
@@ -188,4 +192,6 @@ def _check_attributes(attributes: Attributes) -> dict[str, np.ndarray]:
             raise ValueError(
                 f"Got {name} from {arrays[name].min():g} to {arrays[name].max():g}, expected {low:g} … {high:g}."
             )
+        if name.startswith("hair") and (arrays[name] % 1).any():
+            raise ValueError(f"Got {name} of {arrays[name]}, expected whole numbers from {low} to {high}.")
     return arrays

@@ -5,6 +5,8 @@ Latents are drawn from N(0, I). In d dimensions their norms lie close to √d: a
 
 import numpy as np
 
+from gan_utils.checks import as_numbers, is_whole
+
 
 def linear(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     """Points evenly spaced on the straight line from one latent to another.
@@ -83,7 +85,7 @@ def analogy(positive: np.ndarray, negative: np.ndarray, base: np.ndarray) -> np.
         One latent, float32, (latent_dim,).
 
     Raises:
-        ValueError: an array of another rank, without exemplars, or of another latent_dim than the others.
+        ValueError: an array of another rank, without exemplars, of another latent_dim than the others, or not finite.
 
     Reference: A. Radford et al., 2015, arXiv:1511.06434, Section 6.3.2, which averages three exemplars of each.
 
@@ -91,19 +93,20 @@ def analogy(positive: np.ndarray, negative: np.ndarray, base: np.ndarray) -> np.
         >>> print(analogy([[1.0, 1.0], [3.0, 1.0]], [[0.0, 1.0]], [[0.0, 5.0]]).tolist())
         [2.0, 5.0]
     """
-    groups = [np.asarray(group, dtype=np.float64) for group in (positive, negative, base)]
+    groups = [as_numbers("latents", group) for group in (positive, negative, base)]
     shapes = [group.shape for group in groups]
-    if any(group.ndim != 2 or not group.size for group in groups) or len({shape[1] for shape in shapes}) != 1:
-        raise ValueError(f"Got groups of shapes {shapes}, expected (exemplars, latent_dim) with one latent_dim.")
-    with_concept, without, others = (group.mean(axis=0) for group in groups)
+    usable = all(group.ndim == 2 and group.size and np.isfinite(group).all() for group in groups)
+    if not usable or len({shape[1] for shape in shapes}) != 1:
+        raise ValueError(f"Got groups of shapes {shapes}, expected (exemplars, latent_dim), finite, of one latent_dim.")
+    with_concept, without, others = (group.mean(axis=0, dtype=np.float64) for group in groups)
     return (with_concept - without + others).astype(np.float32)
 
 
 def _check_ends(start: np.ndarray, end: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+    start, end = (as_numbers("ends", latent).astype(np.float64, copy=False) for latent in (start, end))
     if start.shape != end.shape or start.ndim < 1 or not (np.isfinite(start).all() and np.isfinite(end).all()):
         raise ValueError(f"Got ends of shapes {start.shape} and {end.shape}, expected (…, latent_dim), both finite.")
-    if not isinstance(steps, int) or steps < 2:
+    if not is_whole(steps, 2):
         raise ValueError(f"Got steps={steps!r}, expected at least 2: both ends are part of the path.")
     return start, end
 

@@ -11,10 +11,13 @@ References: I. Goodfellow et al., Generative Adversarial Nets, 2014, arXiv:1406.
 T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
+
+from gan_utils.checks import is_real
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Objective:
     discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     generator: Callable[[tf.Tensor], tf.Tensor]
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and callable(self.discriminator) and callable(self.generator)):
+            raise TypeError(f"Got {self!r}, expected a name and two functions of logits.")
+
 
 def cross_entropy(logits: tf.Tensor, target: float) -> tf.Tensor:
     """Mean of −t·log D − (1 − t)·log(1 − D) over a batch of logits, all with the same target t.
@@ -44,10 +51,16 @@ def cross_entropy(logits: tf.Tensor, target: float) -> tf.Tensor:
     Returns:
         A scalar, at least the entropy of the target.
 
+    Raises:
+        TypeError: the logits are no floating-point tensor, or empty, or the target is no number.
+
     Example:
         >>> print(f"{cross_entropy(tf.zeros((4, 1)), 1.0):.4f}")  # D = 1/2 costs log 2
         0.6931
     """
+    floating = "float" in str(getattr(logits, "dtype", ""))
+    if not floating or 0 in logits.shape or not (tf.is_tensor(target) or is_real(target)):
+        raise TypeError(f"Got {logits!r:.80} and target={target!r:.40}, expected floating-point logits and a number.")
     return tf.reduce_mean(tf.math.softplus(logits) - target * logits)
 
 
@@ -111,13 +124,36 @@ def non_saturating(label_smoothing: float = 0.0, fake_smoothing: float = 0.0) ->
     def generator(fake_logits: tf.Tensor) -> tf.Tensor:
         return cross_entropy(fake_logits, 1.0)
 
-    name = _name("non_saturating", label_smoothing, fake_smoothing)
-    return Objective(name, minimax(label_smoothing, fake_smoothing).discriminator, generator)
+    discriminator = minimax(label_smoothing, fake_smoothing).discriminator
+    return Objective(_name("non_saturating", label_smoothing, fake_smoothing), discriminator, generator)
+
+
+MAKERS = {"minimax": minimax, "non_saturating": non_saturating}  # all of this module, by name
+
+
+def get(name: str) -> Objective:
+    """The objective of that name, so that a GAN read from a file finds its own again.
+
+    Args:
+        name: as `Objective.name` has it.
+
+    Raises:
+        ValueError: no function of this module makes an objective of that name.
+
+    Example:
+        >>> get("non_saturating(label_smoothing=0.1)").name
+        'non_saturating(label_smoothing=0.1)'
+    """
+    form = re.fullmatch(r"(\w+)\((.*)\)", name)
+    if form is None or form[1] not in MAKERS:
+        raise ValueError(f"Got the objective {name!r}, expected one of {', '.join(f'{maker}()' for maker in MAKERS)}.")
+    settings = dict(setting.split("=") for setting in form[2].split(", ") if setting)
+    return MAKERS[form[1]](**{key: float(value) for key, value in settings.items()})
 
 
 def _check_smoothing(label_smoothing: float, fake_smoothing: float) -> None:
     given = f"label_smoothing={label_smoothing!r}, fake_smoothing={fake_smoothing!r}"
-    if not (0.0 <= label_smoothing < 1.0 and 0.0 <= fake_smoothing < 1.0):
+    if not all(is_real(value) and 0.0 <= value < 1.0 for value in (label_smoothing, fake_smoothing)):
         raise ValueError(f"Got {given}. Both must be in [0, 1): 0 for no smoothing, 0.1 for the usual amount.")
     if label_smoothing + fake_smoothing >= 1.0:
         raise ValueError(
@@ -128,4 +164,4 @@ def _check_smoothing(label_smoothing: float, fake_smoothing: float) -> None:
 
 def _name(base: str, label_smoothing: float, fake_smoothing: float) -> str:
     given = {"label_smoothing": label_smoothing, "fake_smoothing": fake_smoothing}
-    return f"{base}({', '.join(f'{key}={value:g}' for key, value in given.items() if value)})"
+    return f"{base}({', '.join(f'{key}={float(value)!r}' for key, value in given.items() if value)})"

@@ -13,6 +13,7 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 from gan_utils import data, models
+from gan_utils.checks import as_numbers, is_real, is_whole
 
 BLOCK = 1000  # rows of a matrix of distances or kernels that are in memory at a time
 RIM = 1e-9  # relative: a copy of a sample's k-th neighbour is on the rim of its ball, however rounding falls
@@ -42,14 +43,9 @@ def mode_coverage(samples: np.ndarray, centers: np.ndarray, radius: float) -> tu
         >>> mode_coverage(np.array([[0.01, 0.0], [0.0, 0.02], [0.5, 0.0], [0.0, 0.01]]), centers, radius=0.03)
         (1, 0.75)
     """
-    samples, centers = np.asarray(samples, dtype=np.float64), np.asarray(centers, dtype=np.float64)
-    if samples.ndim != 2 or centers.ndim != 2 or samples.shape[1] != centers.shape[1] or not samples.size:
-        raise ValueError(
-            f"Got samples of shape {samples.shape} and centers of shape {centers.shape}, expected (samples, features) "
-            "and (modes, features) with as many features, and at least one sample."
-        )
-    if not (np.isfinite(samples).all() and np.isfinite(centers).all() and radius > 0):
-        raise ValueError(f"Got values that are not finite, or radius={radius!r}; expected real numbers and radius > 0.")
+    samples, centers = _check_features(samples, centers, at_least=1)
+    if not (is_real(radius) and radius > 0):
+        raise ValueError(f"Got radius={radius!r}, expected a number above 0, such as 3 standard deviations of a mode.")
     distances = np.linalg.norm(samples[:, np.newaxis] - centers, axis=-1)  # (samples, modes)
     good = distances.min(axis=1) <= radius
     return len(np.unique(distances.argmin(axis=1)[good])), float(good.mean())
@@ -123,7 +119,7 @@ def kernel_distance(
         >>> print("{:.2f} ± {:.2f}".format(*kernel_distance(features, features + 1.0, subset_size=400, subsets=20)))
         9.02 ± 0.26
     """
-    if subset_size < 2 or subsets < 1:
+    if not (is_whole(subset_size, 2) and is_whole(subsets)):
         raise ValueError(f"Got subset_size={subset_size!r} and subsets={subsets!r}, expected at least 2 and 1.")
     features_a, features_b = _check_features(features_a, features_b, at_least=subset_size)
     random = np.random.RandomState(seed)  # an old stream, but torch-fidelity's: the same number
@@ -169,7 +165,7 @@ def inception_score(logits: np.ndarray, splits: int = 10, seed: int = 2020) -> t
         >>> print("{:.1f} ± {:.1f}".format(*inception_score(sure_of_each_class, splits=1)))
         10.0 ± 0.0
     """
-    if splits < 1:
+    if not is_whole(splits):
         raise ValueError(f"Got splits={splits!r}, expected at least 1; 10 is the usual number.")
     (logits,) = _check_features(logits, at_least=splits)
     logits = logits[np.random.RandomState(seed).permutation(len(logits))]
@@ -264,14 +260,14 @@ def nearest_neighbors(queries: np.ndarray, references: np.ndarray, k: int = 1) -
 
 
 def _check_k(k: int) -> int:
-    if not isinstance(k, int) or k < 1:
+    if not is_whole(k):
         raise ValueError(f"Got k={k!r}, expected a whole number of at least 1, such as 3.")
     return k
 
 
 def _check_features(*arrays: np.ndarray, at_least: int) -> list[np.ndarray]:
     """The arrays in float64, if each is (samples, features), finite, as wide as the others and long enough."""
-    checked = [np.asarray(features, dtype=np.float64) for features in arrays]
+    checked = [as_numbers("features", features).astype(np.float64, copy=False) for features in arrays]
     for features in checked:
         if features.ndim != 2 or not features.shape[1]:
             raise ValueError(
@@ -280,8 +276,9 @@ def _check_features(*arrays: np.ndarray, at_least: int) -> list[np.ndarray]:
             )
         if len(features) < at_least:
             raise ValueError(f"Got {len(features)} samples, expected at least {at_least}. Draw more.")
-        if not np.isfinite(features).all():
-            count = np.count_nonzero(~np.isfinite(features).all(axis=1))
+        usable = (np.abs(features) < 1e38).all(axis=1)  # the largest of float32; the cube of a product stays finite
+        if not usable.all():
+            count = np.count_nonzero(~usable)
             raise ValueError(f"Got {count} of {len(features)} samples with NaN or infinite values. Remove them.")
     if len({features.shape[1] for features in checked}) > 1:
         widths = " and ".join(str(features.shape[1]) for features in checked)
@@ -299,6 +296,9 @@ def digit_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features: float32, (samples, 128), of its last hidden layer.
         logits: float32, (samples, 10), one a digit.
 
+    Raises:
+        ValueError: images of another shape or range.
+
     Example:
         >>> from gan_utils import data
         >>> images, labels = data.load_mnist("test")
@@ -306,7 +306,7 @@ def digit_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> print(features.shape, logits.argmax(axis=1), labels[:5])
         (5, 128) [7 2 1 0 4] [7 2 1 0 4]
     """
-    return tuple(_shipped("mnist_classifier").predict(images, batch_size=500, verbose=0))
+    return _classify("mnist_classifier", images)
 
 
 def fashion_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -317,7 +317,14 @@ def fashion_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> print(features.shape, logits.shape)
         (5, 128) (5, 10)
     """
-    return tuple(_shipped("fashion_classifier").predict(images, batch_size=500, verbose=0))
+    return _classify("fashion_classifier", images)
+
+
+def _classify(name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    images = data.check_images(images)
+    if images.shape[1:] != (28, 28, 1):
+        raise ValueError(f"Got images of shape {images.shape}, expected (samples, 28, 28, 1).")
+    return tuple(_shipped(name).predict(images, batch_size=500, verbose=0))
 
 
 def inception_features(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,7 @@
 """Builders of the networks: plain functions that return a `keras.Model`. Discriminators return logits.
 
+Last layers compute in float32 whatever the dtype policy, so that pixels and logits are not coarse in mixed precision.
+
 Reference of the `dcgan_` builders: A. Radford et al., Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks, 2015, arXiv:1511.06434. Differs from the paper: kernels of 4×4 in place of 5×5. Four is
 a multiple of the stride, so that every pixel is reached by as many weights, and a step costs a third less.
@@ -11,6 +13,7 @@ import keras
 from keras import layers
 
 from gan_utils import data
+from gan_utils.checks import is_real, is_whole
 
 LEAKY_SLOPE = 0.2
 DCGAN_LAYERS = {28: 3, 32: 3, 64: 4}  # convolutions of each network, by the side of its images
@@ -34,13 +37,15 @@ def mlp_generator(
         A model from (batch, latent_dim) to (batch, *output_shape).
 
     Raises:
-        ValueError: a size is not a positive whole number.
+        ValueError: a size is not a positive whole number, or Keras has no such activation.
 
     Example:
         >>> print(f"{mlp_generator().count_params():,}")
         1,486,352
     """
-    _check_sizes(latent_dim=[latent_dim], output_shape=output_shape, hidden_units=hidden_units)
+    _check_sizes(latent_dim=(latent_dim,), output_shape=output_shape, hidden_units=hidden_units)
+    if output_activation is not None and output_activation not in dir(keras.activations):
+        raise ValueError(f"Got output_activation={output_activation!r}, expected a name such as 'tanh', or None.")
     size = 1
     for extent in output_shape:
         size *= extent
@@ -48,8 +53,8 @@ def mlp_generator(
         [
             keras.Input((latent_dim,)),
             *_hidden(hidden_units),
-            layers.Dense(size, activation=output_activation),
-            layers.Reshape(tuple(output_shape)),
+            layers.Dense(size, activation=output_activation, dtype="float32"),
+            layers.Reshape(tuple(output_shape), dtype="float32"),
         ],
         name="generator",
     )
@@ -78,14 +83,14 @@ def mlp_discriminator(
         1,460,225
     """
     _check_sizes(input_shape=input_shape, hidden_units=hidden_units)
-    if not 0.0 <= dropout_rate < 1.0:
+    if not (is_real(dropout_rate) and 0.0 <= dropout_rate < 1.0):
         raise ValueError(f"Got dropout_rate={dropout_rate!r}, expected a share in [0, 1), such as 0.5 or 0.")
     return keras.Sequential(
         [
             keras.Input(tuple(input_shape)),
             layers.Flatten(),
             *_hidden(hidden_units, dropout_rate),
-            layers.Dense(1),
+            layers.Dense(1, dtype="float32"),
         ],
         name="discriminator",
     )
@@ -116,7 +121,7 @@ def dcgan_generator(
         >>> print(f"{dcgan_generator().count_params():,} {dcgan_generator(64, 3, base_filters=128).output_shape}")
         1,067,777 (None, 64, 64, 3)
     """
-    _check_sizes(channels=[channels], latent_dim=[latent_dim])
+    _check_sizes(channels=(channels,), latent_dim=(latent_dim,))
     *widths, deepest = _dcgan_widths(image_size, base_filters)
     stack = [
         keras.Input((latent_dim,)),
@@ -131,10 +136,11 @@ def dcgan_generator(
             _normalise(),
             layers.ReLU(),
         ]
-    stack.append(layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh", kernel_initializer=_normal()))
+    last = {"activation": "tanh", "kernel_initializer": _normal(), "dtype": "float32"}
+    stack.append(layers.Conv2DTranspose(channels, 4, 2, "same", **last))
     margin = (4 * 2 ** DCGAN_LAYERS[image_size] - image_size) // 2
     if margin:
-        stack.append(layers.Cropping2D(margin))
+        stack.append(layers.Cropping2D(margin, dtype="float32"))
     return keras.Sequential(stack, name="generator")
 
 
@@ -156,7 +162,7 @@ def dcgan_discriminator(image_size: int = 28, channels: int = 1, base_filters: i
         >>> print(f"{dcgan_discriminator().count_params():,}")
         662,081
     """
-    _check_sizes(channels=[channels])
+    _check_sizes(channels=(channels,))
     first, *widths = _dcgan_widths(image_size, base_filters)
     stack = [
         keras.Input((image_size, image_size, channels)),
@@ -169,7 +175,7 @@ def dcgan_discriminator(image_size: int = 28, channels: int = 1, base_filters: i
             _normalise(),
             layers.LeakyReLU(LEAKY_SLOPE),
         ]
-    last = layers.Dense(1, kernel_initializer=_normal())
+    last = layers.Dense(1, kernel_initializer=_normal(), dtype="float32")
     return keras.Sequential([*stack, layers.Flatten(), last], name="discriminator")
 
 
@@ -188,13 +194,13 @@ def load_pretrained(name: str) -> keras.Model:
         >>> load_pretrained("mnist_generator").input_shape
         (None, 100)
     """
-    return keras.saving.load_model(data.shipped_file(f"pretrained/{name}.keras"), compile=False)
+    return keras.saving.load_model(data.shipped_file(f"pretrained/{name}.keras"), compile=False, safe_mode=True)
 
 
 def _dcgan_widths(image_size: int, base_filters: int) -> list[int]:
     """Feature maps of each layer, from the image inwards."""
-    _check_sizes(base_filters=[base_filters])
-    if image_size not in DCGAN_LAYERS:
+    _check_sizes(base_filters=(base_filters,))
+    if not is_whole(image_size) or image_size not in DCGAN_LAYERS:
         raise ValueError(f"Got image_size={image_size!r}, expected one of {list(DCGAN_LAYERS)}. Resize the images.")
     return [base_filters * 2**layer for layer in range(DCGAN_LAYERS[image_size])]
 
@@ -218,5 +224,6 @@ def _hidden(hidden_units: Sequence[int], dropout_rate: float = 0.0) -> list[laye
 
 def _check_sizes(**sizes: Sequence[int]) -> None:
     for name, values in sizes.items():
-        if not all(isinstance(value, int) and value > 0 for value in values):
-            raise ValueError(f"Got {name}={tuple(values)!r}, expected positive whole numbers only.")
+        # Keras takes no NumPy integers here.
+        if not isinstance(values, Sequence) or not all(is_whole(value) and isinstance(value, int) for value in values):
+            raise ValueError(f"Got {name}={values!r}, expected positive whole numbers only, of Python's int.")

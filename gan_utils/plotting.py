@@ -3,7 +3,7 @@
 import base64
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +11,8 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+
+from gan_utils.checks import as_numbers, check_images, is_real, is_whole
 
 REAL_COLOR = "#2f6db3"
 FAKE_COLOR = "#d1731f"
@@ -28,17 +30,18 @@ def tile(images: np.ndarray, columns: int, padding: int = 2) -> np.ndarray:
         (rows·(height + padding) − padding, columns·(width + padding) − padding), and 3 channels for colour.
 
     Raises:
-        ValueError: the images have another rank or number of channels, or `columns` is below 1.
+        ValueError: the images have another rank, range or number of channels, or `columns` is below 1.
 
     Example:
         >>> print(tile(np.zeros((5, 28, 28, 1)), columns=3).shape)
         (58, 88)
     """
-    images = np.asarray(images)
+    images = as_numbers("images", images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
         raise ValueError(f"Got images of shape {images.shape}, expected (samples, height, width, 1 or 3).")
-    if columns < 1:
-        raise ValueError(f"Got columns={columns!r}, expected at least 1.")
+    check_images(images)
+    if not (is_whole(columns) and is_whole(padding, 0)):
+        raise ValueError(f"Got columns={columns!r}, expected at least 1, and padding={padding!r}, at least 0.")
     count, height, width, channels = images.shape
     rows = math.ceil(count / columns)
     canvas = np.ones((rows * columns, height + padding, width + padding, channels), dtype=images.dtype)
@@ -100,11 +103,17 @@ def densities(
         answers: D(x), in [0, 1], by the name for the legend: the first is drawn thin, others thick and dashed.
         ax: where to draw.
 
+    Raises:
+        ValueError: the curves are not all of x's length.
+
     Example:
         >>> x = np.linspace(-1, 1, 3)
         >>> ax = densities(x, 1 - abs(x), 1 - abs(x), {"D*": np.full(3, 0.5)})
         >>> plt.close(ax.figure)
     """
+    shapes = [as_numbers("a curve", curve).shape for curve in (x, real, fake, *(answers or {}).values())]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 1 or shapes[0] == (0,):
+        raise ValueError(f"Got x and curves of shapes {shapes}, expected (points,), the same for all.")
     ax = new_axes("", "x", "") if ax is None else ax
     ax.fill_between(x, real, color=REAL_COLOR, alpha=0.35, linewidth=0, label="$p_{data}$")
     ax.plot(x, fake, color=FAKE_COLOR, linewidth=2.5, label="$p_g$")
@@ -119,10 +128,16 @@ def densities(
 def points(real: np.ndarray, fake: np.ndarray, ax: Axes | None = None) -> Axes:
     """Real and generated points of the plane, (samples, 2) each, on axes of equal scale that hold the real ones.
 
+    Raises:
+        ValueError: the points are not in the plane, or there is no real one, or a real one is not finite.
+
     Example:
         >>> ax = points(np.eye(2), np.zeros((1, 2)))
         >>> plt.close(ax.figure)
     """
+    real, fake = as_numbers("real", real), as_numbers("fake", fake)
+    if {real.ndim, fake.ndim, *real.shape[1:], *fake.shape[1:]} != {2} or not real.size or not np.isfinite(real).all():
+        raise ValueError(f"Got points of shapes {real.shape} and {fake.shape}, expected (samples, 2), the real finite.")
     ax = new_axes("", "", "", size=(4.2, 4.2)) if ax is None else ax
     ax.plot(*np.transpose(real), ".", color=REAL_COLOR, label="data")
     ax.plot(*np.transpose(fake), ".", color=FAKE_COLOR, markersize=3, label="generated")
@@ -183,6 +198,8 @@ def figure_frame(figure: Figure, dpi: int = 75) -> np.ndarray:
         >>> figure_frame(plt.figure(figsize=(4, 2))).shape
         (150, 300, 3)
     """
+    if not (isinstance(figure, Figure) and is_whole(dpi)):
+        raise TypeError(f"Got figure={figure!r} and dpi={dpi!r}, expected a figure, such as ax.figure, and dpi > 0.")
     figure.set_dpi(dpi)
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
@@ -199,14 +216,19 @@ def write_gif(frames: Sequence[np.ndarray], path: str | pathlib.Path, seconds: f
         seconds: time that each frame stays.
 
     Raises:
-        ValueError: no frames, frames of several shapes, or pixels that are not uint8.
+        ValueError: no frames, frames of several or other shapes, pixels that are not uint8, or no time.
 
     Example:
         >>> write_gif([np.zeros((8, 8), np.uint8)] * 2, "build/example.gif")
     """
-    shapes = {(frame.shape, str(frame.dtype)) for frame in frames}
-    if len(shapes) != 1 or any(dtype != "uint8" for _, dtype in shapes):
-        raise ValueError(f"Got frames of {sorted(shapes)}, expected one or more uint8 arrays of one shape.")
+    frames = frames if isinstance(frames, Iterable) else [frames]
+    shapes = {(np.shape(frame), str(getattr(frame, "dtype", type(frame)))) for frame in frames}
+    pictures = all(len(shape) > 1 and 0 not in shape and shape[2:] in ((), (3,)) for shape, _ in shapes)
+    if not pictures or len(shapes) != 1 or any(kind != "uint8" for _, kind in shapes):
+        form = "uint8 arrays of one shape, (height, width) or (height, width, 3)"
+        raise ValueError(f"Got frames of {sorted(shapes)}, expected one or more {form}.")
+    if not (is_real(seconds) and seconds > 0):
+        raise ValueError(f"Got seconds={seconds!r}, expected a number above 0.")
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # 32 shades are enough for digits and curves, and a film has to fit into a notebook.
@@ -230,16 +252,21 @@ def show_gif(path: str | pathlib.Path, width: int = 640) -> HTML:
         >>> print(show_gif("build/example.gif").data[:39])
         <img width="640" src="data:image/gif;ba
     """
+    if not is_whole(width):
+        raise ValueError(f"Got width={width!r}, expected pixels, at least 1.")
     encoded = base64.b64encode(pathlib.Path(path).read_bytes()).decode()
     return HTML(f'<img width="{width}" src="data:image/gif;base64,{encoded}">')
 
 
 def _curves(history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[str, str]], ax: Axes | None) -> Axes:
+    if not isinstance(history, Mapping):
+        raise TypeError(f"Got history={history!r:.80}, expected lists by name. Pass gan.history.history.")
     missing = [name for name in names if name not in history]
     if missing:
         raise ValueError(f"The history has {sorted(history)}, but lacks {missing}. Pass gan.history.history.")
+    curves = {name: as_numbers(name, history[name]) for name in names}
     ax = new_axes("", "epoch", "") if ax is None else ax
     for name, (label, color) in names.items():
-        ax.plot(range(1, len(history[name]) + 1), history[name], color=color, label=label)
+        ax.plot(range(1, len(curves[name]) + 1), curves[name], color=color, label=label)
     ax.set_xlabel("epoch")
     return ax

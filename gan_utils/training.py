@@ -7,7 +7,7 @@ import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gan_utils import data, losses, plotting
 from gan_utils.checkpoints import Checkpoint
+from gan_utils.checks import is_whole
 
 Critic = Callable[[tf.Tensor], tf.Tensor]
 Penalty = Callable[[Critic, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -49,7 +50,8 @@ class GAN(keras.Model):
 
     Raises:
         TypeError: a network is not a built `keras.Model`.
-        ValueError: the shapes do not fit together, or the discriminator does not return one logit.
+        ValueError: the shapes do not fit together, the discriminator does not return one logit in float32, or a network
+            was made outside of the scope of a `tf.distribute.Strategy` that is in force.
 
     Example:
         >>> from gan_utils import data, models
@@ -70,6 +72,8 @@ class GAN(keras.Model):
     ):
         super().__init__(**kwargs)
         _check_networks(generator, discriminator, latent_dim)
+        _check_seed(seed)
+        _check_scope(self.distribute_strategy, [*generator.variables, *discriminator.variables])
         self.generator = generator
         self.discriminator = discriminator
         self.latent_dim = latent_dim
@@ -100,20 +104,26 @@ class GAN(keras.Model):
             d_steps: discriminator steps to each generator step: k of Algorithm 1.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in `keras.Model.compile`.
 
+        Networks built under the dtype policy "mixed_float16" get optimizers that scale the loss, so that small
+        gradients are not rounded to 0; "mixed_bfloat16" needs none.
+
         Raises:
             TypeError: an argument has the wrong type.
-            ValueError: `d_steps` is below 1, or both players share an optimizer.
+            ValueError: `d_steps` is below 1, both players share an optimizer, or one was made outside of the strategy's
+                scope that the GAN was made in.
         """
         objective = losses.non_saturating() if objective is None else objective
         _check_recipe(d_optimizer, g_optimizer, objective, penalty, d_steps)
+        _check_scope(self.distribute_strategy, [d_optimizer.iterations, g_optimizer.iterations])
         super().compile(optimizer=None, **kwargs)
-        self.d_optimizer = d_optimizer
-        self.g_optimizer = g_optimizer
         self.objective = objective
         self.penalty = penalty
         self.d_steps = d_steps
-        d_optimizer.build(self.discriminator.trainable_variables)
-        g_optimizer.build(self.generator.trainable_variables)
+        half = "mixed_float16" in (network.dtype_policy.name for network in (self.generator, self.discriminator))
+        self.d_optimizer = _scaled(d_optimizer) if half else d_optimizer
+        self.g_optimizer = _scaled(g_optimizer) if half else g_optimizer
+        self.d_optimizer.build(self.discriminator.trainable_variables)
+        self.g_optimizer.build(self.generator.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -142,6 +152,10 @@ class GAN(keras.Model):
         _check_dataset(dataset, self.discriminator.input_shape, self.d_steps)
         given = [StopAtNaN(), *keras.tree.flatten(kwargs.get("callbacks") or [])]
         kwargs["callbacks"] = sorted(given, key=lambda callback: isinstance(callback, Checkpoint))  # they come last
+        devices = self.distribute_strategy.num_replicas_in_sync
+        if devices > 1:
+            kwargs["steps_per_epoch"] = kwargs.get("steps_per_epoch") or _length(dataset) // self.d_steps
+            dataset = _in_equal_batches(dataset, devices)
         if self.d_steps > 1:
             dataset = _in_groups(dataset, self.d_steps)
         checkpoint = next((callback for callback in given if isinstance(callback, Checkpoint)), None)
@@ -166,7 +180,8 @@ class GAN(keras.Model):
         for real in batches:
             self.discriminator_step(real)
         self.generator_step(tf.shape(real)[0])
-        return self.get_metrics_result()
+        logs = self.get_metrics_result()
+        return {name: value[tf.newaxis] for name, value in logs.items()} if _has_workers(self) else logs
 
     def discriminator_step(self, real: tf.Tensor) -> None:
         """Updates D on real samples, (batch, …), and as many fresh fakes. Nothing of G changes."""
@@ -175,8 +190,9 @@ class GAN(keras.Model):
             fake = self.generator(self.latent(batch_size), training=True)
         with tf.GradientTape() as tape:
             loss, real_logits, fake_logits = self.discriminator_loss(real, fake)
+            share = self._share(loss, self.d_optimizer)
         variables = self.discriminator.trainable_variables
-        self.d_optimizer.apply(tape.gradient(loss, variables), variables)
+        self.d_optimizer.apply(tape.gradient(share, variables), variables)
         self.d_loss.update_state(loss, sample_weight=batch_size)
         self.real_score.update_state(tf.sigmoid(real_logits))
         self.fake_score.update_state(tf.sigmoid(fake_logits))
@@ -186,8 +202,9 @@ class GAN(keras.Model):
         latent = self.latent(batch_size)
         with keep_statistics(self.discriminator), tf.GradientTape() as tape:
             loss = self.generator_loss(self.generator(latent, training=True))
+            share = self._share(loss, self.g_optimizer)
         variables = self.generator.trainable_variables
-        self.g_optimizer.apply(tape.gradient(loss, variables), variables)
+        self.g_optimizer.apply(tape.gradient(share, variables), variables)
         self.g_loss.update_state(loss, sample_weight=batch_size)
 
     def discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -204,8 +221,21 @@ class GAN(keras.Model):
         return self.objective.generator(self.discriminator(fake, training=True))
 
     def latent(self, count: int | tf.Tensor, seed: int | None = None) -> tf.Tensor:
-        """Draws latent vectors from N(0, I), (count, latent_dim): fresh ones, or always the same for a given seed."""
-        return keras.random.normal((count, self.latent_dim), seed=self.noise if seed is None else seed)
+        """Draws latent vectors from N(0, I), (count, latent_dim): fresh ones, or always the same for a given seed.
+
+        Devices that train together each take their part of one draw, for they would all draw the same.
+        """
+        device = tf.distribute.get_replica_context()
+        devices = device.num_replicas_in_sync if device else 1
+        latent = keras.random.normal((count * devices, self.latent_dim), seed=self.noise if seed is None else seed)
+        if devices == 1:
+            return latent
+        first = count * device.replica_id_in_sync_group
+        return latent[first : first + count]
+
+    def _share(self, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+        """What a device differentiates: its part of the global batch's mean, for gradients are summed over devices."""
+        return optimizer.scale_loss(loss) / self.distribute_strategy.num_replicas_in_sync
 
     def sample(self, count: int, seed: int | None = None) -> np.ndarray:
         """Draws samples from the generator in inference mode.
@@ -220,15 +250,46 @@ class GAN(keras.Model):
         Raises:
             ValueError: fewer than one sample is asked for.
         """
-        if not isinstance(count, int) or count < 1:
+        return np.concatenate(list(self.stream(count, seed)))
+
+    def stream(self, count: int, seed: int | None = None) -> Iterator[np.ndarray]:
+        """Draws what `sample` draws, 256 samples at a time, so that any number fits into memory."""
+        _check_seed(seed)
+        if not is_whole(count):
             raise ValueError(f"Got count={count!r}, expected a whole number of at least 1.")
         latent = self.latent(count, seed)
-        chunks = [self.generator(latent[start : start + 256], training=False) for start in range(0, count, 256)]
-        return np.concatenate([chunk.numpy() for chunk in chunks])
+        starts = range(0, count, 256)
+        return (self.generator(latent[start : start + 256], training=False).numpy() for start in starts)
+
+    def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
+        """Nothing: a GAN is built. Keras would take a batch to find out, which moves the order of the data."""
 
     def call(self, latent: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The generator's samples for the given latent vectors."""
         return self.generator(latent, training=training)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile_from_config` needs; empty where the recipe holds a function that only your code knows."""
+        if not self.compiled or self.penalty is not None:
+            return {}
+        try:
+            losses.get(self.objective.name)
+        except ValueError:
+            return {}
+        return {
+            "d_optimizer": keras.saving.serialize_keras_object(self.d_optimizer),
+            "g_optimizer": keras.saving.serialize_keras_object(self.g_optimizer),
+            "objective": self.objective.name,
+            "d_steps": self.d_steps,
+            "steps_per_execution": self.steps_per_execution,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says, when `keras.saving.load_model` reads a GAN from its file."""
+        optimizers = {
+            name: keras.saving.deserialize_keras_object(config[name]) for name in ("d_optimizer", "g_optimizer")
+        }
+        self.compile(**{**config, **optimizers, "objective": losses.get(config["objective"])})
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs: both networks and the latent size."""
@@ -317,6 +378,12 @@ class Score(keras.callbacks.Callback):
         clock: Callable[[], float] = time.perf_counter,
     ):
         super().__init__()
+        if not (callable(score) and callable(clock) and isinstance(name, str) and is_whole(samples)):
+            raise TypeError(
+                f"Got score={score!r}, samples={samples!r}, name={name!r} and clock={clock!r}, expected a function of "
+                "images, a whole number of at least 1, a string and a function that returns seconds."
+            )
+        _check_seed(seed)
         self.score = score
         self.samples = samples
         self.name = name
@@ -367,9 +434,10 @@ class SampleGrid(keras.callbacks.Callback):
 
     def __init__(self, path: str | pathlib.Path | None = None, rows: int = 4, columns: int = 8, seed: int = 0):
         super().__init__()
-        if rows < 1 or columns < 1:
+        if not (is_whole(rows) and is_whole(columns)):
             raise ValueError(f"Got rows={rows!r} and columns={columns!r}, expected at least 1 of each.")
-        self.path = path
+        _check_seed(seed)
+        self.path = None if path is None else pathlib.Path(path)
         self.rows = rows
         self.columns = columns
         self.seed = seed
@@ -420,11 +488,31 @@ def keep_statistics(network: keras.Model) -> Iterator[None]:
         variable.assign(value)
 
 
+def _has_workers(gan: GAN) -> bool:
+    """Whether other processes take part. Keras then averages the logs over an axis, which scalars do not have."""
+    strategy = gan.distribute_strategy
+    multiple = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return multiple and strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
+
+
+def _scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    return optimizer if scales else keras.optimizers.LossScaleOptimizer(optimizer)
+
+
 def _length(dataset: tf.data.Dataset) -> int:
     batches = int(dataset.cardinality())
     if batches < 1:
-        raise ValueError("The dataset does not know its length, which a `Checkpoint` needs: pass steps_per_epoch.")
+        raise ValueError("The dataset does not know its length. Pass steps_per_epoch.")
     return batches
+
+
+def _in_equal_batches(dataset: tf.data.Dataset, devices: int) -> tf.data.Dataset:
+    """Fills the last batch of a pass from the next one, so that all devices get as much in every step."""
+    size = len(next(iter(dataset)))
+    if size % devices:
+        raise ValueError(f"Got batches of {size} samples for {devices} devices, expected a multiple of {devices}.")
+    return dataset.repeat().rebatch(size, drop_remainder=True)
 
 
 def _in_groups(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
@@ -436,13 +524,18 @@ def _in_groups(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
     return dataset.window(size, drop_remainder=True).map(members).prefetch(tf.data.AUTOTUNE)
 
 
+def _check_seed(seed: Any) -> None:
+    if not (seed is None or is_whole(seed, 0)):
+        raise ValueError(f"Got seed={seed!r}, expected a whole number of at least 0.")
+
+
 def _check_networks(generator: keras.Model, discriminator: keras.Model, latent_dim: int) -> None:
     for name, network in (("generator", generator), ("discriminator", discriminator)):
         if not isinstance(network, keras.Model):
             raise TypeError(f"Got a {type(network).__name__} as {name}, expected a keras.Model.")
         if not network.built or not isinstance(network.input_shape, tuple):
             raise TypeError(f"The {name} has no known input shape. Begin it with keras.Input(shape).")
-    if generator.input_shape != (None, latent_dim):
+    if not is_whole(latent_dim) or generator.input_shape != (None, latent_dim):
         raise ValueError(
             f"Got latent_dim={latent_dim!r} and a generator with input shape {generator.input_shape}, expected "
             f"(None, {latent_dim}). Pass the latent size that the generator was built with."
@@ -451,6 +544,11 @@ def _check_networks(generator: keras.Model, discriminator: keras.Model, latent_d
         raise ValueError(
             f"The generator makes samples of shape {generator.output_shape}, but the discriminator reads "
             f"{discriminator.input_shape}. Build both for the same shape."
+        )
+    if keras.backend.standardize_dtype(discriminator.outputs[0].dtype) not in ("float32", "float64"):
+        raise ValueError(
+            f"The discriminator's logits are {discriminator.outputs[0].dtype}, too coarse for the losses. End it with "
+            'layers.Dense(1, dtype="float32").'
         )
     if discriminator.output_shape != (None, 1):
         raise ValueError(
@@ -465,6 +563,14 @@ def _check_networks(generator: keras.Model, discriminator: keras.Model, latent_d
         )
 
 
+def _check_scope(strategy: tf.distribute.Strategy, variables: Sequence[keras.Variable]) -> None:
+    if not all(strategy.extended.variable_created_in_scope(variable.value) for variable in variables):
+        raise ValueError(
+            "A network or an optimizer was made for other devices than the GAN. Make all of them, and call compile, "
+            "inside strategy.scope()."
+        )
+
+
 def _check_recipe(d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: Any, d_steps: Any) -> None:
     for name, optimizer in (("d_optimizer", d_optimizer), ("g_optimizer", g_optimizer)):
         if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -475,7 +581,7 @@ def _check_recipe(d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: A
         raise TypeError(f"Got objective={objective!r}, expected one such as gan_utils.losses.minimax().")
     if penalty is not None and not callable(penalty):
         raise TypeError(f"Got penalty={penalty!r}, expected a function (critic, real, fake) -> scalar, or None.")
-    if not isinstance(d_steps, int) or d_steps < 1:
+    if not is_whole(d_steps):
         raise ValueError(f"Got d_steps={d_steps!r}, expected a whole number of at least 1.")
 
 

@@ -1,4 +1,6 @@
 import shutil
+import struct
+import zlib
 
 import keras
 import numpy as np
@@ -326,3 +328,100 @@ def test_photographs_that_cannot_be_used_are_counted_and_named(celeba):
 def test_a_folder_that_is_not_celeba_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"list_attr_celeba\.txt is missing\. Unpack CelebA there"):
         data.load_celeba(tmp_path)
+
+
+def test_a_damaged_list_of_celeba_is_refused(celeba):
+    listed = celeba / "list_attr_celeba.txt"
+    rows = listed.read_text().splitlines()
+    listed.write_text("\n".join([*rows[:-1], rows[-1][:-3]]))
+    with pytest.raises(ValueError, match=r"list_attr_celeba\.txt is damaged, expected a file and 3 values"):
+        data.load_celeba(celeba)
+    for text in ("", "3\n", "3\nEyeglasses Male Smiling\n"):
+        listed.write_text(text)
+        with pytest.raises(ValueError, match=r"and 0 images in .*expected at least 1"):
+            data.load_celeba(celeba)
+
+
+COLORS = {"a.png": (255, 0, 0), "B.JPG": (0, 255, 0), "c.JpEg": (0, 0, 255), "more/a.PNG": (255, 255, 255)}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Four images, wide and high, each with a square of one colour in its middle, among files that are none."""
+    folder = tmp_path / "photos"
+    (folder / "more" / "empty.png").mkdir(parents=True)  # a folder, whatever its name
+    for index, (name, color) in enumerate(COLORS.items()):
+        photo = Image.new("RGB", (120, 40) if index % 2 else (40, 90), "black")
+        photo.paste(color, (40, 0, 80, 40) if index % 2 else (0, 25, 40, 65))
+        photo.save(folder / name, quality=95, subsampling=0)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.mark.parametrize("image_size", [40, 16])
+def test_a_folder_gives_the_middle_of_each_image_in_the_order_of_names(photos, image_size):
+    images = data.load_image_folder(photos, image_size)
+    assert images.dtype == np.float32
+    colors = [COLORS[name] for name in ("B.JPG", "a.png", "c.JpEg", "more/a.PNG")]
+    expected = np.array(colors)[:, np.newaxis, np.newaxis] / 127.5 - 1.0
+    assert images.shape == (4, image_size, image_size, 3)
+    inner = images[:, 1:-1, 1:-1]  # resizing mixes the rim with what lies beyond
+    np.testing.assert_allclose(inner, np.broadcast_to(expected, inner.shape), atol=0.03)
+    np.testing.assert_array_equal(data.load_image_folder(str(photos), image_size), images)
+
+
+def test_gray_images_and_palettes_become_colour(tmp_path):
+    for name, mode in (("gray.png", "L"), ("palette.png", "P"), ("transparent.png", "RGBA")):
+        Image.new("RGB", (8, 8), (255, 255, 255)).convert(mode).save(tmp_path / name)
+    np.testing.assert_array_equal(data.load_image_folder(tmp_path, 8), np.ones((3, 8, 8, 3)))
+
+
+def png_that_claims(width, height):
+    """A file of a few bytes whose header announces an image of that size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
+
+
+def test_images_of_a_folder_that_cannot_be_used_are_counted_and_the_first_three_named(photos):
+    broken = {"d.jpg": b"", "e.png": b"GIF89a", "f.jpeg": (photos / "B.JPG").read_bytes()[:300]}
+    for name, content in broken.items():
+        (photos / name).write_bytes(content)
+    Image.new("RGB", (200, 39)).save(photos / "g.png")
+    with pytest.raises(ValueError, match=r"4 of 8 images cannot be used: d\.jpg: .*; e\.png: .*; f\.jpeg: [^;]*remove"):
+        data.load_image_folder(photos, 40)
+    for name in broken:
+        (photos / name).unlink()
+    with pytest.raises(ValueError, match=r"1 of 5 images .*: g\.png: 200×39 pixels, expected at least 40×40\. Replace"):
+        data.load_image_folder(photos, 40)
+    assert len(data.load_image_folder(photos, 39)) == 5
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])  # of the first Pillow only warns
+def test_an_image_that_would_fill_the_memory_is_refused(photos, side):
+    (photos / "more" / "bomb.png").write_bytes(png_that_claims(side, side))
+    with pytest.raises(ValueError, match=r"1 of 5 images cannot be used: more/bomb\.png: .*decompression bomb"):
+        data.load_image_folder(photos, 16)
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    for folder in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.txt"):
+        with pytest.raises(FileNotFoundError, match=rf"{folder} is missing, or holds no images \(\.jpg, \.jpeg"):
+            data.load_image_folder(folder)
+
+
+def test_damaged_tables_are_named(folder):
+    (folder / "results").mkdir()
+    for text in ("", "{", "[1, 2]", "3", "\x00"):
+        (folder / "results" / "study.json").write_text(text)
+        with pytest.raises(ValueError, match=r"study\.json is damaged \(.*git checkout"):
+            data.load_results("study")
+    (folder / "manifest.json").write_bytes(b"\xff{}")
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        data.load_mnist()
+
+
+def test_images_that_rounding_moved_over_the_edge_are_taken():
+    assert data.to_bytes(np.array([-1.0000001, 1.0000001])).tolist() == [0, 255]

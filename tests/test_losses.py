@@ -154,3 +154,19 @@ def test_an_objective_says_how_it_was_made_and_cannot_be_changed():
     assert losses.minimax(0.1, 0.2).name == "minimax(label_smoothing=0.1, fake_smoothing=0.2)"
     with pytest.raises(dataclasses.FrozenInstanceError):
         objective.name = "another"
+
+
+@pytest.mark.parametrize("make", losses.MAKERS.values())
+@pytest.mark.parametrize("smoothing", [{}, {"label_smoothing": 1 / 3}, {"label_smoothing": 0.1, "fake_smoothing": 0.2}])
+def test_an_objective_is_found_again_by_its_name(make, smoothing):
+    objective, real, fake = make(**smoothing), tf.constant([[0.3], [-2.0]]), tf.constant([[1.0], [0.5]])
+    again = losses.get(objective.name)
+    assert again.name == objective.name
+    assert again.discriminator(real, fake) == objective.discriminator(real, fake)
+    assert again.generator(fake) == objective.generator(fake)
+
+
+@pytest.mark.parametrize("name", ["hinge()", "minimax", "", "minimax(0.1"])
+def test_an_unknown_objective_is_refused(name):
+    with pytest.raises(ValueError, match=r"expected one of minimax\(\), non_saturating\(\)"):
+        losses.get(name)

@@ -9,7 +9,6 @@ the CPU seconds of training until the Fréchet distance has reached a target. Ta
 
 import argparse
 import functools
-import inspect
 import itertools
 import json
 import os
@@ -51,8 +50,7 @@ CENTERS = {"ring of 8": (data.ring_centers(8), 0.01), "grid of 25": (data.grid_c
 
 def objectives() -> dict[str, losses.Objective]:
     """All of `losses`, with their defaults, and one-sided smoothing."""
-    makers = [make for make in vars(losses).values() if inspect.isfunction(make)]
-    plain = [make() for make in makers if inspect.signature(make).return_annotation is losses.Objective]
+    plain = [make() for make in losses.MAKERS.values()]
     return {objective.name: objective for objective in (*plain, losses.non_saturating(label_smoothing=0.1))}
 
 
