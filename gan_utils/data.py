@@ -307,7 +307,8 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
 def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Dataset:
     """A pipeline of minibatches for `GAN.fit`: all samples once an epoch, in a new order each epoch.
 
-    The last batch of an epoch holds what is left. The same seed gives the same orders.
+    The last batch of an epoch holds what is left. The same seed gives the same orders, after the same
+    `keras.utils.set_random_seed`.
 
     Args:
         samples: images (samples, height, width, channels) in [-1, 1], or vectors (samples, features) in any range.

@@ -39,6 +39,10 @@ class GAN(keras.Model):
     their statistics. Each player runs in training mode in both steps, but a step moves only the weights and running
     statistics of its own player.
 
+    `save("gan.keras")` keeps both networks, both optimizers and the recipe. `keras.saving.load_model` reads the file where
+    this class has been imported. A penalty, or an objective of your own, is a function that no file can hold: the GAN
+    is then loaded without its recipe, to be compiled again.
+
     Differs from the paper: any Keras optimizers in place of momentum, and any `losses.Objective`; the default is the
     non-saturating one. The last batch of an epoch may be smaller than the others.
 

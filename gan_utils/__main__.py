@@ -1,0 +1,506 @@
+"""The command line, `python -m gan_utils`: trainings that outlast a notebook, and what one does with their models.
+
+Only the standard library is imported here: a wrong value is refused at once, without waiting for TensorFlow.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+DATA = {"mnist": "digit_features", "fashion_mnist": "fashion_features"}  # and what `metrics` sees in them
+DCGAN_SIZES = (28, 32, 64)  # those of `models.DCGAN_LAYERS`
+SCORE, SCORE_SAMPLES = "frechet_distance", 2000
+TEST_IMAGES = 10_000
+MOST_IN_A_PICTURE = 1024
+EXAMPLES = """examples:
+  python -m gan_utils train --data mnist --epochs 20 --output runs/digits
+  python -m gan_utils train --data mnist --epochs 20 --output runs/digits --resume   (after an interruption)
+  python -m gan_utils sample runs/digits --output samples.png
+  python -m gan_utils evaluate runs/digits --data mnist"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: its words; None takes them from the command line.
+
+    Returns:
+        The exit code: 0; 1 after an error, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: with code 2, before TensorFlow is imported, where a value is wrong; with code 0 after `--help`.
+
+    Example:
+        >>> main(["train", "--data", "mnist", "--output", "runs/digits", "--epochs", "0"])
+        Traceback (most recent call last):
+        ...
+        SystemExit: 2
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.check(args)
+    except ValueError as error:
+        args.parser.error(str(error))
+    try:
+        return args.run(args)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"{args.parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        hint = " The same command with --resume goes on after the last whole epoch." if args.run is _train else ""
+        print(f"\nStopped.{hint}", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong value with one line, not with a page of usage."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: error: {message} (help: {self.prog} --help)\n")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Shows the defaults, where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        plain = action.default in (None, argparse.SUPPRESS) or action.default is False
+        return action.help if plain else f"{action.help} (default: %(default)s)"
+
+
+def _number(kind: type, fits: Callable[[float], bool], expected: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if fits(kind(text)):
+                return kind(text)
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+
+    return read
+
+
+POSITIVE = _number(int, lambda n: n >= 1, "a whole number of at least 1")
+PAIRS = _number(int, lambda n: 1 <= n <= 32, "a whole number from 1 to 32")
+STEPS = _number(int, lambda n: 2 <= n <= 32, "a whole number from 2 to 32: both ends are part of the walk")
+SAMPLES = _number(int, lambda n: 100 <= n <= TEST_IMAGES, f"100 to {TEST_IMAGES}, as many as there are test images")
+SEED = _number(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+RATE = _number(float, lambda x: 0.0 < x <= 1.0, "a number above 0 and at most 1, such as 0.0002")
+SHARE = _number(float, lambda x: 0.0 <= x < 1.0, "a number from 0 to less than 1")
+
+
+def _file(*suffixes: str) -> Callable[[str], pathlib.Path]:
+    def read(text: str) -> pathlib.Path:
+        if pathlib.Path(text).suffix in suffixes and not pathlib.Path(text).is_dir():
+            return pathlib.Path(text)
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a file that ends in {' or '.join(suffixes)}")
+
+    return read
+
+
+def _data(text: str) -> str:
+    if text in DATA or pathlib.Path(text).is_dir():
+        return text
+    raise argparse.ArgumentTypeError(f"got {text!r}, expected mnist, fashion_mnist, or a folder of images that exists")
+
+
+def _model(text: str) -> pathlib.Path:
+    path = pathlib.Path(text)
+    path = path / "last.keras" if path.is_dir() else path
+    if path.suffix == ".keras" and path.is_file():
+        return path
+    raise argparse.ArgumentTypeError(f"there is no model {path}; expected a .keras file, or the folder of a training")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m gan_utils", description="Train a GAN, and use it.", epilog=EXAMPLES)
+    parser.formatter_class = _Help
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(run: Callable, what: str, check: Callable = lambda args: None, epilog: str = "") -> argparse.ArgumentParser:
+        described = {"help": what, "description": f"{what[0].upper()}{what[1:]}.", "epilog": epilog}
+        command = commands.add_parser(run.__name__[1:], formatter_class=_Help, allow_abbrev=False, **described)
+        command.set_defaults(run=run, check=check, parser=command)
+        return command
+
+    example = "\n".join(EXAMPLES.splitlines()[:3])
+    _add_training(add(_train, "train a GAN; models, logs and a film of samples go to a folder", _check_train, example))
+    sample = add(_sample, "draw images from a trained model", _check_sample)
+    evaluate = add(_evaluate, "measure how good a trained model's images are, beside real ones")
+    interpolate = add(_interpolate, "walk through latent space, from one image to another")
+    info = add(_info, "show versions and devices, and what a model is made of")
+    for command in (sample, evaluate, interpolate, info):
+        some = {"nargs": "?"} if command is info else {}
+        command.add_argument(
+            "model", type=_model, metavar="MODEL", help="a .keras file, or a training's folder", **some
+        )
+    for command in (sample, evaluate, interpolate):
+        command.add_argument("--seed", type=SEED, default=0, help="the same seed draws the same latent points")
+    to = {"required": True, "metavar": "FILE"}
+    sample.add_argument("--count", type=POSITIVE, default=64, help="how many images")
+    files = f".png for one picture of up to {MOST_IN_A_PICTURE}; .npy for any number, as bytes from 0 to 255"
+    sample.add_argument("--output", type=_file(".png", ".npy"), help=files, **to)
+    evaluate.add_argument("--data", choices=DATA, default="mnist", help="the real images to compare with")
+    evaluate.add_argument("--samples", type=SAMPLES, default=TEST_IMAGES, help="images drawn; more are more exact")
+    interpolate.add_argument("--pairs", type=PAIRS, default=6, help="how many walks; each is a row of the picture")
+    interpolate.add_argument("--steps", type=STEPS, default=10, help="images of a walk, with both ends")
+    interpolate.add_argument("--output", type=_file(".png", ".gif"), help=".png for a picture, .gif for a film", **to)
+    return parser
+
+
+def _add_training(train: argparse.ArgumentParser) -> None:
+    """Its defaults are those of the DCGAN paper."""
+    add = train.add_argument_group("the run", "where it goes, and how long it lasts").add_argument
+    add("--output", type=pathlib.Path, required=True, metavar="DIR", help="folder for all that it makes")
+    add("--epochs", type=POSITIVE, default=20, metavar="N", help="passes over the data, in all")
+    add("--resume", action="store_true", help="go on where DIR left off; where it holds no training yet, begin one")
+    add("--seed", type=SEED, default=0, metavar="N", help="of all that is random: the same seed, the same training")
+    add = train.add_argument_group("images and networks", "what is learned, and by whom").add_argument
+    add("--data", type=_data, required=True, help="mnist, fashion_mnist, or a folder of images")
+    side = "side of the images, which a folder's are cut and resized to; 28, 32 or 64 for dcgan (default: 64)"
+    add("--image-size", type=POSITIVE, metavar="N", help=side)
+    add("--model", choices=("dcgan", "mlp"), default="dcgan", help="dcgan: convolutions; mlp: dense layers only")
+    add("--base-filters", type=POSITIVE, metavar="N", help="width of dcgan: 32 is quick on a CPU (default: 64)")
+    add("--latent-dim", type=POSITIVE, default=100, metavar="N", help="numbers that one image is made from")
+    add = train.add_argument_group("method", "how the two players learn").add_argument
+    add("--objective", choices=("non_saturating", "minimax"), default="non_saturating", help="what both minimise")
+    add("--label-smoothing", type=SHARE, default=0.0, metavar="X", help="real images get the target 1 - X")
+    add("--d-steps", type=POSITIVE, default=1, metavar="N", help="discriminator steps to each generator step")
+    add("--batch-size", type=POSITIVE, default=128, metavar="N", help="images in a step")
+    add("--learning-rate", type=RATE, default=2e-4, metavar="X", help="of Adam, for both players")
+    add("--beta1", type=SHARE, default=0.5, metavar="X", help="of Adam: how long it remembers gradients")
+    add("--beta2", type=SHARE, default=0.999, metavar="X", help="of Adam: how long it remembers their squares")
+    add = train.add_argument_group("speed", "the same method, quicker on some machines").add_argument
+    kinds = ("float32", "mixed_bfloat16", "mixed_float16")
+    add("--precision", choices=kinds, default="float32", help="mixed: most of the arithmetic in 16 bits, for GPUs")
+    add("--xla", action="store_true", help="compile the step with XLA; on a GPU Keras does so without being asked")
+    add("--steps-per-execution", type=POSITIVE, default=1, metavar="N", help="steps between two looks of Keras")
+
+
+def _check_sample(args: argparse.Namespace) -> None:
+    if args.output.suffix == ".png" and args.count > MOST_IN_A_PICTURE:
+        raise ValueError(f"got --count {args.count}, but a picture holds {MOST_IN_A_PICTURE}; name a .npy file")
+
+
+def _check_train(args: argparse.Namespace) -> None:
+    """Fills in what depends on other arguments, and compares all of them with what the folder holds."""
+    if args.data in DATA and args.image_size not in (None, 28):
+        raise ValueError(f"got --image-size {args.image_size}, but images of {args.data} have 28; leave it out")
+    args.image_size = args.image_size or (28 if args.data in DATA else 64)
+    if args.model == "dcgan" and args.image_size not in DCGAN_SIZES:
+        raise ValueError(f"got --image-size {args.image_size}, expected one of {DCGAN_SIZES} for dcgan")
+    if args.model == "mlp" and args.base_filters:
+        raise ValueError("got --base-filters, the width of dcgan, for an mlp; leave it out")
+    args.base_filters = args.base_filters or (64 if args.model == "dcgan" else None)
+    if args.output.exists() and not args.output.is_dir():
+        raise ValueError(f"got --output {args.output}, which is a file, expected a folder")
+    if not (args.output / "checkpoint.npz").is_file():
+        return
+    if not args.resume:
+        raise ValueError(f"{args.output} holds a training: go on with it by --resume, or name another --output")
+    before, now = _settings(args.output).get("arguments", {}), _arguments(args)
+    changed = [name for name in before if name != "epochs" and before[name] != now.get(name)]
+    if changed:
+        told = ", ".join(f"--{name.replace('_', '-')} {before[name]} (now {now.get(name)})" for name in changed)
+        raise ValueError(f"{args.output} holds a training with {told}; give the same, or name another --output")
+
+
+def _arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What makes the training, wherever it goes."""
+    others = ("run", "check", "parser", "output", "resume")
+    return {name: value for name, value in vars(args).items() if name not in others}
+
+
+def _settings(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / "settings.json"
+    try:
+        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it, the checkpoint knows what it belongs to") from error
+
+
+def _start() -> str:
+    """Imports TensorFlow, without what it logs before it reads any setting, and says what it computes on."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        with contextlib.suppress(RuntimeError):  # a program that calls `main` may have used them already
+            for gpu in gpus:
+                tf.config.experimental.set_memory_growth(gpu, True)  # as it needs memory, not all at once
+        tf.constant(0)  # the first computation logs too
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return ", ".join(names) or f"{os.cpu_count()} CPU cores, no GPU"
+
+
+def _versions() -> dict[str, str]:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    import gan_utils
+
+    modules = {"gan_utils": gan_utils, "tensorflow": tf, "keras": keras, "numpy": np}
+    return {"python": platform.python_version()} | {name: module.__version__ for name, module in modules.items()}
+
+
+def _train(args: argparse.Namespace) -> int:
+    finished = _settings(args.output).get("finished", 0) if args.resume else 0
+    if finished >= args.epochs:
+        print(f"{args.output} is done: {finished} epochs. For more of them, give a larger --epochs.")
+        return 0
+    devices = _start()
+    import keras
+
+    from gan_utils import Checkpoint, SampleGrid, Score, data, metrics
+
+    score = []
+    if args.data in DATA:
+        load, extract = _source(args.data)
+        images, real = load("train")[0], extract(load("test")[0])[0]
+        score = [Score(lambda fakes: metrics.frechet_distance(extract(fakes)[0], real), SCORE_SAMPLES, SCORE)]
+    else:
+        images = data.load_image_folder(args.data, args.image_size)
+        print("A folder of images has no classifier to score with: no Fréchet distance, and no best.keras.")
+    keras.utils.set_random_seed(args.seed)  # after the classifier is loaded, and before the data are shuffled
+    dataset = data.batches(images, args.batch_size, args.seed)
+    gan = _build(args, images.shape[1:])
+    _keep_settings(args)
+    print(f"{args.data}: {len(images):,} images {images.shape[1:]}, {len(dataset)} batches an epoch, on {devices}")
+    checkpoint, film = Checkpoint(args.output / "checkpoint.npz"), SampleGrid(args.output / "samples.gif")
+    callbacks = [_recorder(gan, checkpoint, film, args.output), *score, film, checkpoint]
+    gan.fit(dataset, epochs=args.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=callbacks)
+    done = len(checkpoint.history.get("d_loss", []))
+    if done < args.epochs:
+        raise ValueError(f"epoch {done + 1} is not finite, and not kept; {args.output} holds what came before it")
+    _replace(args.output / "generator.keras", gan.generator.save)
+    gan.generator.export(args.output / "saved_model", verbose=False)
+    _keep_settings(args, finished=done)
+    if score:
+        best = min(scores := checkpoint.history[SCORE])
+        print(f"Best: epoch {scores.index(best) + 1}, Fréchet distance {best:.1f} of {SCORE_SAMPLES:,} samples.")
+    print(f"Done. Look at it: python -m gan_utils sample {args.output} --output samples.png")
+    return 0
+
+
+def _source(name: str) -> tuple[Callable, Callable]:
+    """What loads a data set, and what sees features in its images."""
+    from gan_utils import data, metrics
+
+    return getattr(data, f"load_{name}"), getattr(metrics, DATA[name])
+
+
+def _keep_settings(args: argparse.Namespace, **more: int) -> None:
+    args.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"arguments": _arguments(args), "versions": _versions(), **more}, indent=2) + "\n"
+    _replace(args.output / "settings.json", lambda path: path.write_text(text, "utf-8"))
+
+
+def _replace(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+    """Writes a file beside `path` and moves it there: a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    write(partial)
+    partial.replace(path)
+
+
+def _build(args: argparse.Namespace, shape: tuple[int, int, int]) -> Any:
+    """The compiled GAN, on all GPUs that there are."""
+    import keras
+    import tensorflow as tf
+
+    from gan_utils import GAN, losses, models
+
+    keras.config.set_dtype_policy(args.precision)
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    with (tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()).scope():
+        if args.model == "dcgan":
+            generator = models.dcgan_generator(shape[0], shape[2], args.latent_dim, args.base_filters)
+            discriminator = models.dcgan_discriminator(shape[0], shape[2], args.base_filters)
+        else:
+            generator, discriminator = models.mlp_generator(args.latent_dim, shape), models.mlp_discriminator(shape)
+        gan = GAN(generator, discriminator, args.latent_dim, seed=args.seed)
+        gan.compile(
+            *(keras.optimizers.Adam(args.learning_rate, args.beta1, args.beta2) for _ in range(2)),
+            objective=getattr(losses, args.objective)(label_smoothing=args.label_smoothing),
+            d_steps=args.d_steps,
+            jit_compile=True if args.xla else "auto",
+            steps_per_execution=args.steps_per_execution,
+        )
+    return gan
+
+
+def _recorder(gan: Any, checkpoint: Any, film: Any, folder: pathlib.Path) -> Any:
+    """The callback that writes both logs and both models, each time after an epoch's checkpoint is on the disk.
+
+    All that it writes follows from the checkpoint. So whatever a kill left undone is done when the training goes on.
+    """
+    import keras
+    import tensorflow as tf
+
+    board = tf.summary.create_file_writer(str(folder / "logs"))
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        history = checkpoint.history
+        epochs = len(history.get("d_loss", []))
+        if epochs == written:  # nothing yet, or an epoch that was not kept
+            return
+        rows = [("epoch", *history), *zip(range(1, epochs + 1), *history.values(), strict=True)]
+        table = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        _replace(folder / "log.csv", lambda path: path.write_text(table, "utf-8"))
+        with board.as_default(step=epochs):
+            for name, values in history.items():
+                tf.summary.scalar(name, values[-1])
+            tf.summary.image("samples", film.frames[-1].reshape(1, *film.frames[-1].shape[:2], -1))
+        board.flush()
+        scores = history.get(SCORE, [])
+        if scores and scores.index(min(scores)) == epochs - 1:
+            _replace(folder / "best.keras", gan.save)
+        _replace(folder / "last.keras", gan.save)
+        written = epochs
+
+    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: write(), on_train_end=lambda logs: write())
+
+
+def _open(path: pathlib.Path, compile: bool = False) -> tuple[Any, bool]:
+    """The GAN of a file, opened in Keras' safe mode, and whether it is whole: a lone generator gets a partner."""
+    import keras
+
+    from gan_utils import GAN, models
+
+    try:
+        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # a file can be broken in any way
+        raise ValueError(f"Keras cannot open {path} in its safe mode: {error}") from error
+    if isinstance(model, GAN):
+        return model, True
+    before, after = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if not (isinstance(before, tuple) and isinstance(after, tuple) and len(before) == 2 and len(after) == 4):
+        raise ValueError(f"{path} maps {before} to {after}; expected a generator, from vectors to images")
+    return GAN(model, models.mlp_discriminator(after[1:], (1,)), latent_dim=before[1]), False
+
+
+def _sample(args: argparse.Namespace) -> int:
+    _start()
+    import numpy as np
+
+    from gan_utils import data
+
+    gan, _ = _open(args.model)
+    shape = gan.generator.output_shape[1:]
+
+    def write(path: pathlib.Path) -> None:
+        array, start = np.lib.format.open_memmap(path, "w+", np.uint8, (args.count, *shape)), 0
+        for images in gan.stream(args.count, args.seed):
+            array[start : (start := start + len(images))] = data.to_bytes(images)
+
+    if args.output.suffix == ".npy":
+        _replace(args.output, write)
+    else:
+        _draw(gan.sample(args.count, args.seed), math.ceil(math.sqrt(args.count)), args.output)
+    print(f"{args.output}: {args.count:,} images {shape}")
+    return 0
+
+
+def _draw(images: Any, columns: int, path: pathlib.Path) -> None:
+    from PIL import Image
+
+    from gan_utils import data, plotting
+
+    _replace(path, Image.fromarray(data.to_bytes(plotting.tile(images, columns))).save)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    _start()
+    gan, _ = _open(args.model)
+    load, extract = _source(args.data)
+    test, others = load("test")[0], load("train")[0][: args.samples]
+    shape = gan.generator.output_shape[1:]
+    if shape != test.shape[1:]:
+        raise ValueError(f"{args.model} makes images {shape}, but those of {args.data} are {test.shape[1:]}")
+    fakes, real = gan.sample(args.samples, args.seed), extract(test)[0]
+    found, floor = (_measure(real, *extract(images)) for images in (fakes, others))
+    print(f"N = {len(fakes):,} generated images against {len(test):,} of {args.data}'s test images.")
+    print(
+        f"Beside them N real images, of the training set: what a perfect generator would get.\n{'':22}generated    real"
+    )
+    for (name, better), value, best in zip(_MEASURES.items(), found, floor, strict=True):
+        print(f"{name:20}{value:11.3f}{best:8.3f}   {better}")
+    return 0
+
+
+_MEASURES = {
+    "Fréchet distance": "lower is better",
+    "kernel distance": "lower is better",
+    "inception score": "higher is better, at most 10",
+    "precision": "higher is better: how many look real",
+    "recall": "higher is better: how much of the real it makes",
+}
+
+
+def _measure(real: Any, features: Any, logits: Any) -> tuple[float, ...]:
+    from gan_utils import metrics
+
+    neighbors = metrics.precision_recall(real[: len(features)], features)  # of as many
+    kernel, _ = metrics.kernel_distance(features, real, subset_size=min(1000, len(features)))
+    score, _ = metrics.inception_score(logits)
+    return metrics.frechet_distance(features, real), kernel, score, neighbors["precision"], neighbors["recall"]
+
+
+def _interpolate(args: argparse.Namespace) -> int:
+    _start()
+    import numpy as np
+
+    from gan_utils import data, latent, plotting
+
+    gan, _ = _open(args.model)
+    starts, ends = np.split(gan.latent(2 * args.pairs, args.seed).numpy(), 2)
+    walks = latent.spherical(starts, ends, args.steps)  # (steps, pairs, latent_dim)
+    frames = np.stack([gan.generator.predict_on_batch(points) for points in walks])  # (steps, pairs, …)
+    if args.output.suffix == ".png":
+        _draw(np.concatenate(frames.swapaxes(0, 1)), args.steps, args.output)
+    else:
+        columns = math.ceil(math.sqrt(args.pairs))
+        film = [data.to_bytes(plotting.tile(frame, columns)) for frame in frames]
+        _replace(args.output, lambda path: plotting.write_gif(film, path))
+    print(f"{args.output}: {args.pairs} walks of {args.steps} images")
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    devices = _start()
+    import tensorflow as tf
+
+    import gan_utils
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or "one a core"
+    rows = {**_versions(), "computes on": devices, "threads": threads, "budget": gan_utils.budget_name()}
+    if args.model:
+        gan, whole = _open(args.model, compile=True)
+        rows |= {"model": args.model, "latent_dim": gan.latent_dim, "images": gan.generator.output_shape[1:]}
+        rows["generator"] = f"{gan.generator.count_params():,} parameters"
+        if whole:
+            rows["discriminator"] = f"{gan.discriminator.count_params():,} parameters"
+            rows["objective"] = gan.objective.name if gan.compiled else "none in the file"
+    for name, value in rows.items():
+        print(f"{name:15}{value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
