@@ -1,17 +1,23 @@
 # make demo   the first notebook, from an empty machine to a picture
 # make test   lint, unit tests and every notebook
 # make lab    JupyterLab on the course
+# make test-lowest   unit tests on the lowest versions that pyproject.toml allows, on Python 3.11
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lab lint clean
+.PHONY: demo test test-lowest lab lint clean
 
 demo: .venv/installed
 	$(BIN)/python tools/run_notebook.py notebooks/01_vanilla_gan.ipynb --output build
 
 test: .venv/installed lint
 	GAN_BUDGET=smoke $(BIN)/python -m pytest --nbval
+
+test-lowest:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/uv/bin/python tools/check_versions.py lowest --json build/versions.json
 
 lint: .venv/installed
 	$(BIN)/ruff check

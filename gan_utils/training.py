@@ -39,9 +39,9 @@ class GAN(keras.Model):
     their statistics. Each player runs in training mode in both steps, but a step moves only the weights and running
     statistics of its own player.
 
-    `save("gan.keras")` keeps both networks, both optimizers and the recipe. `keras.saving.load_model` reads the file where
-    this class has been imported. A penalty, or an objective of your own, is a function that no file can hold: the GAN
-    is then loaded without its recipe, to be compiled again.
+    `save("gan.keras")` keeps both networks, both optimizers and the recipe. `keras.saving.load_model` reads the file
+    where this class has been imported. A penalty, or an objective of your own, is a function that no file can hold:
+    the GAN is then loaded without its recipe, to be compiled again.
 
     Differs from the paper: any Keras optimizers in place of momentum, and any `losses.Objective`; the default is the
     non-saturating one. The last batch of an epoch may be smaller than the others.
@@ -195,8 +195,7 @@ class GAN(keras.Model):
         with tf.GradientTape() as tape:
             loss, real_logits, fake_logits = self.discriminator_loss(real, fake)
             share = self._share(loss, self.d_optimizer)
-        variables = self.discriminator.trainable_variables
-        self.d_optimizer.apply(tape.gradient(share, variables), variables)
+        self._update(self.discriminator, self.d_optimizer, tape, share)
         self.d_loss.update_state(loss, sample_weight=batch_size)
         self.real_score.update_state(tf.sigmoid(real_logits))
         self.fake_score.update_state(tf.sigmoid(fake_logits))
@@ -207,8 +206,7 @@ class GAN(keras.Model):
         with keep_statistics(self.discriminator), tf.GradientTape() as tape:
             loss = self.generator_loss(self.generator(latent, training=True))
             share = self._share(loss, self.g_optimizer)
-        variables = self.generator.trainable_variables
-        self.g_optimizer.apply(tape.gradient(share, variables), variables)
+        self._update(self.generator, self.g_optimizer, tape, share)
         self.g_loss.update_state(loss, sample_weight=batch_size)
 
     def discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -240,6 +238,19 @@ class GAN(keras.Model):
     def _share(self, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
         """What a device differentiates: its part of the global batch's mean, for gradients are summed over devices."""
         return optimizer.scale_loss(loss) / self.distribute_strategy.num_replicas_in_sync
+
+    def _update(
+        self, network: keras.Model, optimizer: keras.optimizers.Optimizer, tape: tf.GradientTape, share: tf.Tensor
+    ) -> None:
+        variables = network.trainable_variables
+        gradients = tape.gradient(share, variables)
+        device = tf.distribute.get_replica_context()
+        if device.num_replicas_in_sync > 1 or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer.apply(gradients, variables)
+        else:
+            # Keras would sum over a single device too, and TensorFlow never forgets the gradient of a sum: each
+            # training in a process would leave its weights and moments behind. In `merge_call`, nothing is summed.
+            device.merge_call(lambda _, summed: optimizer.apply(summed, variables), args=(gradients,))
 
     def sample(self, count: int, seed: int | None = None) -> np.ndarray:
         """Draws samples from the generator in inference mode.
@@ -348,6 +359,11 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        # Of steps that are executed at once, Keras names the first until 3.10, since then the last, even past the end.
+        if self.params["steps"] and not self.model.stop_training:
+            self.bar.update((epoch + 1) * self.params["steps"] - self.bar.n)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self.bar is not None:

@@ -1,11 +1,13 @@
 """A training that is killed and started again ends with exactly what an uninterrupted one ends with."""
 
+import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
 import random
-import subprocess
+import shutil
 import sys
 import time
 
@@ -36,39 +38,65 @@ def networks(units=6):
     return keras.Sequential(generator), keras.Sequential(discriminator)
 
 
-def train(path, epochs=EPOCHS, real=REAL, batch_size=8, units=6, rate=1e-2, fit=None, callbacks=(), **recipe):
-    """A training as a script would have it; returns the GAN, its film and its history."""
+def build(units=6, rate=1e-2, **recipe):
     keras.utils.set_random_seed(1)
     gan = GAN(*networks(units), latent_dim=2)
     average = keras.optimizers.Adam(rate, beta_1=0.5, use_ema=True)
     gan.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, 100)), average, **recipe)
+    return gan
+
+
+def train(path, epochs=EPOCHS, real=REAL, batch_size=8, fit=None, callbacks=(), gan=None, **recipe):
+    """A training as a script would have it; returns the GAN, its film and its history."""
+    gan = gan or build(**recipe)
     film, score = SampleGrid(rows=2, columns=2), Score(np.mean, samples=4, clock=lambda: 0.0)
     given = [Checkpoint(path), film, score, *callbacks]
     history = gan.fit(data.batches(real, batch_size), epochs=epochs, verbose=0, callbacks=given, **(fit or {}))
     return gan, film, history.history
 
 
+def state(gan):
+    return [*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables]
+
+
 def digest(gan, film, history):
     """Of everything that training leaves behind."""
-    variables = [*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables]
-    parts = [variable.numpy().tobytes() for variable in variables]
+    parts = [variable.numpy().tobytes() for variable in state(gan)]
     parts += [frame.tobytes() for frame in film.frames] + [json.dumps(history, sort_keys=True).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training without a break."""
+    return train(tmp_path_factory.mktemp("whole") / "run.npz")
+
+
+@pytest.fixture(scope="module")
+def first_epoch(tmp_path_factory):
+    path = tmp_path_factory.mktemp("first") / "run.npz"
+    train(path, epochs=1)
+    return path
+
+
+@pytest.fixture
+def path(first_epoch, tmp_path):
+    """Of a checkpoint that was written after one epoch."""
+    return pathlib.Path(shutil.copy(first_epoch, tmp_path))
 
 
 @pytest.mark.parametrize(
     "recipe",
     [
         {},
-        {"d_steps": 2},
+        {"d_steps": 2, "objective": losses.minimax(label_smoothing=0.1)},
         {"steps_per_execution": 4},
         {"fit": {"steps_per_epoch": 3}},
-        {"objective": losses.minimax(label_smoothing=0.1)},
     ],
-    ids=["plain", "k = 2", "4 steps at once", "3 steps an epoch", "minimax"],
+    ids=["plain", "minimax, k = 2", "4 steps at once", "3 steps an epoch"],
 )
-def test_a_training_in_parts_equals_one_in_one_piece(tmp_path, recipe):
-    whole = train(tmp_path / "whole.npz", **recipe)
+def test_a_training_in_parts_equals_one_in_one_piece(tmp_path, recipe, whole):
+    whole = train(tmp_path / "whole.npz", **recipe) if recipe else whole
     assert len(whole[1].frames) == EPOCHS + 1
     assert {len(values) for values in whole[2].values()} == {EPOCHS}
     for epochs in (1, 2, EPOCHS):
@@ -78,61 +106,116 @@ def test_a_training_in_parts_equals_one_in_one_piece(tmp_path, recipe):
     assert digest(*again) == digest(*whole)
 
 
-def test_what_counts_is_really_kept(tmp_path):
+def test_what_counts_is_really_kept(tmp_path, path, whole):
     """Without its noise, its optimizers or the order of its data, the rest of a training is another one."""
-    whole = train(tmp_path / "whole.npz")
-    train(tmp_path / "parts.npz", epochs=2)
-    with np.load(tmp_path / "parts.npz", allow_pickle=False) as stored:
+    right = digest(*whole)
+    gan = build()  # one for all: its step is traced once
+    fresh = [variable.numpy() for variable in state(gan)]
+
+    def rest(checkpoint):
+        for variable, value in zip(state(gan), fresh, strict=True):
+            variable.assign(value)
+        return digest(*train(checkpoint, gan=gan))
+
+    with np.load(path, allow_pickle=False) as stored:
         arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
+    assert rest(path) == right
     for i in range(1, len(arrays), 4):  # weights, statistics, random states, moments
         if arrays[i].any() and arrays[i].ndim < 3:  # the film is only a picture
             changed = [*arrays[:i], np.zeros_like(arrays[i]), *arrays[i + 1 :]]
             np.savez(tmp_path / "changed.npz", *changed)
-            assert digest(*train(tmp_path / "changed.npz")) != digest(*whole), f"array {i} of {len(arrays)} is ignored"
+            assert rest(tmp_path / "changed.npz") != right, f"array {i} of {len(arrays)} is ignored"
             os.remove(tmp_path / "changed.npz")
 
 
-CHILD = """
-import sys
-sys.path.insert(0, sys.argv[2])
-import test_checkpoints as test
-class Slow(test.keras.callbacks.Callback):
+# A process that imports TensorFlow takes five seconds to start. On Linux, a server imports it once and forks itself for
+# each start; that is safe because it runs nothing of TensorFlow and, without OpenBLAS' threads, has only one thread.
+PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+class Tell(keras.callbacks.Callback):
+    """Tells where training is. Its state is so large that writing a checkpoint takes a while."""
+
+    def __init__(self, tell):
+        super().__init__()
+        self.tell = tell
+
+    def get_state(self):
+        self.tell("writes")
+        return {"ballast": np.zeros(2_000_000)}
+
+    def set_state(self, state):
+        assert state["ballast"].shape == (2_000_000,)
+
     def on_train_batch_end(self, batch, logs=None):
-        test.time.sleep(0.02)
-print("ready", flush=True)
-print(test.digest(*test.train(sys.argv[1], callbacks=[Slow()])), flush=True)
-"""
+        self.tell("trains")
+        time.sleep(0.02)
+
+
+def child(path, pipe):
+    pipe.send("starts")
+    pipe.send(digest(*train(path, callbacks=[Tell(pipe.send)])))
 
 
 def start(path):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, "-c", CHILD, str(path), str(pathlib.Path(__file__).parent)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    here, there = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=child, args=(path, there), daemon=True)
+    process.start()
+    there.close()
+    return process, here
 
 
-def test_a_process_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
+def told(pipe, patience=600):
+    """What a process tells, until it ends or is silent for so many seconds."""
+    with contextlib.suppress(EOFError):
+        while pipe.poll(patience):
+            yield pipe.recv()
+
+
+def kill(process, pipe, moments):
+    """Kills a process at a random moment: a little after it has told so often where it is. Returns its last word."""
+    place = moments.choice(["starts", "trains", "writes", "writes"])
+    count, most = {"starts": (0, 1.0), "trains": (moments.randint(1, 12), 0.05), "writes": (1, 0.02)}[place]
+    heard = [*told(pipe, patience=0)]  # while the other process was watched
+    while count > 0 and (word := next(told(pipe), None)):
+        heard.append(word)
+        count -= word == place
+    time.sleep(moments.uniform(0, most))
+    process.kill()
+    process.join()
+    return ["", *heard, *told(pipe)][-1]
+
+
+def test_a_process_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    PROCESSES.set_forkserver_preload(["pytest", "gan_utils.training"])
+    whole = start(tmp_path / "whole.npz")
     moments = random.Random(0)
-    paths, ends = [tmp_path / "a.npz", tmp_path / "b.npz"], []  # two processes at a time
-    kills = resumed = 0
-    while kills < 10:
-        for path, process in [(path, start(path)) for path in paths]:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(moments.uniform(0.5, 2.5))
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+    paths, ends = [tmp_path / "a" / "run.npz", tmp_path / "b" / "run.npz"], []  # two processes at a time
+    kills = resumed = torn = 0
+    while kills < 10 or torn < 2:
+        assert kills < 100
+        for path, (process, pipe) in [(path, start(path)) for path in paths]:
+            last = kill(process, pipe, moments)
+            assert process.exitcode <= 0, "it failed; it was not killed"
+            if process.exitcode < 0:
                 kills, resumed = kills + 1, resumed + path.is_file()
+                torn += last == "writes" and [*path.parent.glob("*")] not in ([], [path])
             else:  # it was too quick: what it ends with is compared, and the next one begins anew
-                ends.append(process.communicate()[0].split()[-1])
+                ends.append(last)
                 path.unlink()
     assert resumed > 0
-    ends += [start(path).communicate()[0].split()[-1] for path in paths]
-    assert set(ends) == {digest(*train(tmp_path / "whole.npz"))}
+    again = start(paths[0])
+    with keras.device("cpu"):  # this process goes on with the other one: here Python's hashes are not the server's
+        ends.append(digest(*train(paths[1], callbacks=[Tell([].append)])))
+    ends += [[*told(pipe)][-1] for _, pipe in (whole, again)]
+    assert len(set(ends)) == 1
+    assert len(ends[0]) == 64
 
 
-def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, monkeypatch):
-    path = tmp_path / "run.npz"
-    train(path, epochs=2)
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(path, whole, monkeypatch):
     before = path.read_bytes()
 
     def killed(file, *arrays):
@@ -144,13 +227,11 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, mo
         train(path)
     assert path.read_bytes() == before
     monkeypatch.undo()
-    assert digest(*train(path)) == digest(*train(tmp_path / "whole.npz"))
+    assert digest(*train(path)) == digest(*whole)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text"])
-def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, damage):
-    path = tmp_path / "run.npz"
-    train(path, epochs=1)
+def test_a_damaged_checkpoint_is_refused_and_kept(path, damage):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     damaged = {"truncated": content[: len(content) // 2], "flipped": content, "empty": b"", "text": b"weights"}[damage]
@@ -172,66 +253,60 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, damage):
         ({"callbacks": [SampleGrid()]}, "callbacks"),
     ],
 )
-def test_a_checkpoint_of_another_training_is_refused_with_the_reason(tmp_path, change, named):
-    train(tmp_path / "run.npz", epochs=1)
+def test_a_checkpoint_of_another_training_is_refused_with_the_reason(path, change, named):
     with pytest.raises(ValueError, match=f"belongs to another training. Its {named}: .*Name another file"):
-        train(tmp_path / "run.npz", **change)
+        train(path, **change)
 
 
-def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
-    train(tmp_path / "run.npz", epochs=1)
+def test_a_checkpoint_of_another_version_is_refused(path, monkeypatch):
     monkeypatch.setattr(tf, "__version__", "9.0.0")
     with pytest.raises(ValueError, match=r"Its versions: .*tensorflow.*given: .*9\.0\.0"):
-        train(tmp_path / "run.npz")
+        train(path)
 
 
-def test_a_refused_checkpoint_changes_nothing(tmp_path):
-    train(tmp_path / "run.npz", epochs=1)
+def test_a_refused_checkpoint_changes_nothing(path):
     keras.utils.set_random_seed(2)
     gan = GAN(*networks(), latent_dim=2)
     gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))
     before = [variable.numpy() for variable in gan.variables]
     with pytest.raises(ValueError, match="belongs to another training"):
-        gan.fit(data.batches(REAL, 8), verbose=0, callbacks=[Checkpoint(tmp_path / "run.npz")])
+        gan.fit(data.batches(REAL, 8), verbose=0, callbacks=[Checkpoint(path)])
     for variable, value in zip(gan.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
 @pytest.mark.parametrize("callbacks", [[], [SampleGrid(), SampleGrid(), Score(np.mean)]], ids=["fewer", "more"])
-def test_a_checkpoint_with_other_callbacks_is_refused_before_a_weight_is_touched(tmp_path, callbacks):
-    train(tmp_path / "run.npz", epochs=1)
-    gan, *_ = train(tmp_path / "other.npz", epochs=2)
+def test_a_checkpoint_with_other_callbacks_is_refused_before_a_weight_is_touched(path, callbacks):
+    gan = build()
     before = [variable.numpy() for variable in gan.variables]
     with pytest.raises(ValueError, match=r"belongs to another training\. Its callbacks"):
-        gan.fit(data.batches(REAL, 8), verbose=0, callbacks=[Checkpoint(tmp_path / "run.npz"), *callbacks])
+        gan.fit(data.batches(REAL, 8), verbose=0, callbacks=[Checkpoint(path), *callbacks])
     for variable, value in zip(gan.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-def test_an_epoch_that_ends_in_nan_is_not_kept(tmp_path, capsys):
-    train(tmp_path / "run.npz", epochs=2)
-    before = (tmp_path / "run.npz").read_bytes()
+def test_an_epoch_that_ends_in_nan_is_not_kept(path, capsys):
+    before = path.read_bytes()
 
     class Spoil(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             self.model.generator.weights[0].assign(self.model.generator.weights[0] * np.nan)
 
-    train(tmp_path / "run.npz", callbacks=[Spoil()])
+    train(path, callbacks=[Spoil()])
     assert "Training stopped" in capsys.readouterr().out
-    assert (tmp_path / "run.npz").read_bytes() == before
+    assert path.read_bytes() == before
 
 
-def test_a_cell_that_runs_twice_goes_on(tmp_path):
+def test_a_cell_that_runs_twice_goes_on(path):
     """Keras gives new numbers to the layers of networks that are built again in one process."""
     gan_utils.models.mlp_generator()
-    train(tmp_path / "run.npz", epochs=1)
-    assert {len(values) for values in train(tmp_path / "run.npz", epochs=3)[2].values()} == {3}
+    assert {len(values) for values in train(path, epochs=3)[2].values()} == {3}
 
 
 def test_a_dataset_without_a_length_needs_the_number_of_steps(tmp_path):
     gan = GAN(*networks(), latent_dim=2)
     gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))
     dataset = data.batches(REAL, 8).filter(lambda batch: True)
-    with pytest.raises(ValueError, match=r"does not know its length, .* pass steps_per_epoch"):
+    with pytest.raises(ValueError, match=r"does not know its length.* steps_per_epoch"):
         gan.fit(dataset, verbose=0, callbacks=[Checkpoint(tmp_path / "run.npz")])
     gan.fit(dataset, steps_per_epoch=2, verbose=0, callbacks=[Checkpoint(tmp_path / "run.npz")])

@@ -304,7 +304,7 @@ def test_setup_cell_leaves_a_tensorflow_that_pip_does_not_know(monkeypatch: pyte
 
 
 # The rest installs gan_utils for real. GitHub is played by a local repository, to which git is redirected by
-# environment variables, and Colab by an environment that has TensorFlow and nothing else of what gan_utils needs.
+# environment variables, and Colab by an environment that has all that gan_utils needs but one package, for pip to add.
 
 FIRST_USE = """
 import importlib.metadata, json, pathlib, sys
@@ -313,7 +313,7 @@ cells = json.loads(pathlib.Path(notebook).read_text(encoding="utf-8"))["cells"]
 setup = "".join(next(cell for cell in cells if cell["cell_type"] == "code")["source"])
 exec(setup, {})
 exec(setup, {})
-import gan_utils, keras, tensorflow
+import gan_utils, keras, tensorflow, tqdm
 images, labels = gan_utils.data.load_mnist("test")
 print(json.dumps({
     "file": gan_utils.__file__,
@@ -355,8 +355,8 @@ def environment(published: pathlib.Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def tensorflow_only(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """The Python of a new environment that has pip, TensorFlow and what TensorFlow needs, and nothing else.
+def colab(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The Python of a new environment that has pip and what gan_utils needs, except tqdm, and nothing else.
 
     Installing TensorFlow anew takes 90 seconds and 2.1 GB on two busy cores. Linking each file of these packages from
     the environment that runs the test, their records for pip included, takes 4 seconds and no space. Folders are made,
@@ -366,7 +366,7 @@ def tensorflow_only(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     venv.create(folder, symlinks=True)
     base = {"base": str(folder), "platbase": str(folder)}
     site_packages = pathlib.Path(sysconfig.get_path("purelib", "venv", base))
-    for distribution in needed_by("tensorflow", "pip").values():
+    for distribution in there().values():
         for file in distribution.files or []:
             if not {"..", "include"} & set(file.parts):  # commands in bin/; C++ headers, two files of three
                 (site_packages / file).parent.mkdir(parents=True, exist_ok=True)
@@ -383,6 +383,13 @@ def link(path: pathlib.Path, target: pathlib.Path) -> None:
         path.symlink_to(target)
 
 
+def there() -> dict[str, importlib.metadata.Distribution]:
+    """What the new environment has from the start. tqdm is missing because it is small and needs nothing."""
+    found = needed_by("gan_utils", "pip")
+    del found["gan-utils"], found["tqdm"]
+    return found
+
+
 def needed_by(*names: str) -> dict[str, importlib.metadata.Distribution]:
     """The installed distributions of these names and of all that they require, by normalised name."""
     found: dict[str, importlib.metadata.Distribution] = {}
@@ -396,22 +403,22 @@ def needed_by(*names: str) -> dict[str, importlib.metadata.Distribution]:
     return found
 
 
-def test_stamped_cell_installs(published: pathlib.Path, tensorflow_only: pathlib.Path) -> None:
-    """The setup cell of a stamped notebook, run beside TensorFlow alone: gan_utils comes with its data."""
+def test_stamped_cell_installs(published: pathlib.Path, colab: pathlib.Path) -> None:
+    """The setup cell of a stamped notebook, run where gan_utils is not: it comes with its data, and tqdm with it."""
     version = stamp.read_project(published)[1]
-    versions = {name: found.version for name, found in needed_by("tensorflow", "pip").items()}
+    versions = {name: found.version for name, found in there().items()}
     notebook = published / "notebooks" / "99_small.ipynb"
-    command = [tensorflow_only, "-c", FIRST_USE, notebook, *versions]
+    command = [colab, "-c", FIRST_USE, notebook, *versions]
     # Outside of the checkout, where gan_utils could be imported from the working directory.
     run = subprocess.run(
-        command, cwd=tensorflow_only.parent, env=environment(published), capture_output=True, text=True, timeout=600
+        command, cwd=colab.parent, env=environment(published), capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stderr
     line, facts = run.stdout.splitlines()  # the second run of the cell prints nothing
     keep = ", ".join(f"{name}=={versions[name]}" for name in ("tensorflow", "keras", "numpy"))
     assert line == f"Installed gan_utils {version}. Left unchanged: {keep}."
     facts = json.loads(facts)
-    assert pathlib.Path(facts["file"]).is_relative_to(tensorflow_only.parents[1])
+    assert pathlib.Path(facts["file"]).is_relative_to(colab.parents[1])
     assert facts["images"] == [10_000, 28, 28, 1]
     assert facts["labels"] == [10_000]
     assert facts["packages"] == versions

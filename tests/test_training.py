@@ -414,10 +414,15 @@ def assert_same_result(one, other):
         np.testing.assert_allclose(other_weight, weight, rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module", params=[1, 2])
+def step_by_step(request):
+    return request.param, result(d_steps=request.param)
+
+
 @pytest.mark.parametrize("settings", [{"run_eagerly": True}, {"steps_per_execution": 2}], ids=["eager", "two at once"])
-@pytest.mark.parametrize("d_steps", [1, 2])
-def test_however_the_step_is_executed_the_result_is_the_same(settings, d_steps):
-    assert_same_result(result(d_steps=d_steps), result(d_steps=d_steps, **settings))
+def test_however_the_step_is_executed_the_result_is_the_same(settings, step_by_step):
+    d_steps, expected = step_by_step
+    assert_same_result(expected, result(d_steps=d_steps, **settings))
 
 
 def test_a_step_compiled_by_xla_gives_the_same_result():

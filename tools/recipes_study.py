@@ -101,7 +101,7 @@ def report(target: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", type=float, default=200.0, help="Fréchet distance to be reached (default: 200)")
+    parser.add_argument("--target", type=float, default=350.0, help="Fréchet distance to be reached (default: 350)")
     target = parser.parse_args().target
     protocol = {
         "cpu_seconds": SECONDS,

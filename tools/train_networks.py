@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import time
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,16 @@ from gan_utils import data, faces, metrics, models
 
 FOLDER = pathlib.Path(__file__).parent.parent / "data"
 SAMPLES = 10_000  # in a score
+
+# Settings that layers and initializers got after Keras 3.7, with their defaults, which change nothing.
+NEWER_SETTINGS = {
+    "input_axes": None,
+    "output_axes": None,
+    "quantization_config": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+}
 
 
 def mnist_classifier() -> None:
@@ -211,6 +222,7 @@ def ship(name: str, network: keras.Model, what: str, budget: str, scores: dict[s
     path = FOLDER / "pretrained" / f"{name}.keras"
     path.parent.mkdir(exist_ok=True)
     network.save(path)
+    make_portable(path)
     manifest = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
     manifest[f"pretrained/{name}.keras"] = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -223,6 +235,30 @@ def ship(name: str, network: keras.Model, what: str, budget: str, scores: dict[s
     }
     (FOLDER / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     print(f"{name}: {path.stat().st_size / 2**20:.1f} MiB, {budget}, {scores}", flush=True)
+
+
+def make_portable(path: pathlib.Path) -> None:
+    """Rewrites a .keras file so that older versions of Keras load it too: they refuse settings they do not know."""
+    with zipfile.ZipFile(path) as archive:
+        contents = {entry: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in contents.items():
+            if entry.filename == "config.json":
+                content = json.dumps(without_newer_settings(json.loads(content))).encode()
+            archive.writestr(entry, content)
+
+
+def without_newer_settings(config: Any) -> Any:
+    """A configuration, as from JSON, without those of `NEWER_SETTINGS` that are at their default."""
+    if isinstance(config, list):
+        return [without_newer_settings(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: without_newer_settings(value)
+        for name, value in config.items()
+        if name not in NEWER_SETTINGS or value != NEWER_SETTINGS[name]
+    }
 
 
 COMMAND_OF = {"mnist_generator": "mnist_gan", "mnist_discriminator": "mnist_gan", "faces_generator": "faces_gan"}
