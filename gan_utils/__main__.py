@@ -335,7 +335,7 @@ def _build(args: argparse.Namespace, shape: tuple[int, int, int]) -> Any:
         gan = GAN(generator, discriminator, args.latent_dim, seed=args.seed)
         gan.compile(
             *(keras.optimizers.Adam(args.learning_rate, args.beta1, args.beta2) for _ in range(2)),
-            objective=getattr(losses, args.objective)(label_smoothing=args.label_smoothing),
+            objective=losses.MAKERS[args.objective](label_smoothing=args.label_smoothing),
             d_steps=args.d_steps,
             jit_compile=True if args.xla else "auto",
             steps_per_execution=args.steps_per_execution,

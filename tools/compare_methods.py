@@ -21,6 +21,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # so that CPU time means t
 import keras
 import numpy as np
 import study
+import tensorflow as tf
 from keras import optimizers
 
 import gan_utils
@@ -80,12 +81,7 @@ def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[
         "frechet",
         clock=time.process_time,
     )
-    enough = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: setattr(gan, "stop_training", logs["seconds"] >= SECONDS)
-    )
-    dataset = data.batches(load("train")[0], BATCH, seed).repeat()
-    fit = {"steps_per_epoch": STEPS_PER_CHECK, "epochs": 10**6, "callbacks": [score, enough], "verbose": 0}
-    history = gan.fit(dataset, **fit).history
+    history = fit_for(gan, data.batches(load("train")[0], BATCH, seed), STEPS_PER_CHECK, score, SECONDS)
     images = gan.sample(SAMPLES, seed=1)
     curve = zip(history["seconds"], history["frechet"], strict=True)
     points = [[round(s, 1), round(f, 2) if np.isfinite(f) else None] for s, f in curve]
@@ -95,6 +91,17 @@ def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[
         record |= scores(extract(images), reference(name))
         record["samples"] = study.encode(images[:24]) if seed == 0 else None
     return record
+
+
+def fit_for(
+    gan: gan_utils.GAN, dataset: tf.data.Dataset, steps_per_check: int, score: gan_utils.Score, seconds: float
+) -> dict[str, list[float]]:
+    """Trains until `score` has counted so many seconds, with a check after every few steps; returns the history."""
+    enough = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(gan, "stop_training", logs["seconds"] >= seconds)
+    )
+    fit = {"steps_per_epoch": steps_per_check, "epochs": 10**6, "callbacks": [score, enough], "verbose": 0}
+    return gan.fit(dataset.repeat(), **fit).history
 
 
 def train_in_the_laboratory(seed: int, name: str, objective: str) -> dict[str, Any]:

@@ -18,10 +18,9 @@ from typing import Any
 
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # before TensorFlow is imported
 
-import keras
 import numpy as np
 import study
-from compare_methods import reference, seconds_to
+from compare_methods import fit_for, reference, seconds_to
 from keras import optimizers
 
 import gan_utils
@@ -73,12 +72,8 @@ def train(
     )
     kind = AveragedScore if momentum else gan_utils.Score
     score = kind(distance, SAMPLES, "frechet", clock=time.process_time)
-    enough = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: setattr(gan, "stop_training", logs["seconds"] >= SECONDS)
-    )
-    dataset = data.batches(data.load_mnist()[0], batch_size, seed).repeat()
-    fit = {"steps_per_epoch": IMAGES_PER_CHECK // batch_size, "epochs": 10**6, "verbose": 0}
-    history = gan.fit(dataset, callbacks=[score, enough], **fit).history
+    dataset = data.batches(data.load_mnist()[0], batch_size, seed)
+    history = fit_for(gan, dataset, IMAGES_PER_CHECK // batch_size, score, SECONDS)
     curve = zip(history["seconds"], history["frechet"], strict=True)
     return {"curve": [[round(seconds, 2), round(value, 2)] for seconds, value in curve]}
 
