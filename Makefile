@@ -12,7 +12,7 @@ demo: .venv/installed
 	$(BIN)/python tools/run_notebook.py notebooks/01_vanilla_gan.ipynb --output build
 
 test: .venv/installed lint
-	GAN_BUDGET=smoke $(BIN)/python -m pytest --nbval
+	GAN_BUDGET=smoke $(BIN)/python -m pytest --nbval -n 2 --dist loadfile
 
 test-lowest:
 	$(PYTHON) -m venv build/uv

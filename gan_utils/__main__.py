@@ -290,8 +290,9 @@ def _train(args: argparse.Namespace) -> int:
     gan.generator.export(args.output / "saved_model", verbose=False)
     _keep_settings(args, finished=done)
     if score:
-        best = min(scores := checkpoint.history[SCORE])
-        print(f"Best: epoch {scores.index(best) + 1}, Fréchet distance {best:.1f} of {SCORE_SAMPLES:,} samples.")
+        best = _best(checkpoint.history)
+        distance = checkpoint.history[SCORE][best]
+        print(f"Best: epoch {best + 1}, Fréchet distance {distance:.1f} of {SCORE_SAMPLES:,} samples.")
     print(f"Done. Look at it: python -m gan_utils sample {args.output} --output samples.png")
     return 0
 
@@ -368,13 +369,18 @@ def _recorder(gan: Any, checkpoint: Any, film: Any, folder: pathlib.Path) -> Any
                 tf.summary.scalar(name, values[-1])
             tf.summary.image("samples", film.frames[-1].reshape(1, *film.frames[-1].shape[:2], -1))
         board.flush()
-        scores = history.get(SCORE, [])
-        if scores and scores.index(min(scores)) == epochs - 1:
+        if _best(history) == epochs - 1:
             _replace(folder / "best.keras", gan.save)
         _replace(folder / "last.keras", gan.save)
         written = epochs
 
     return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: write(), on_train_end=lambda logs: write())
+
+
+def _best(history: dict[str, list[float]]) -> int | None:
+    """The index of the epoch with the lowest score; None where there is no score."""
+    scores = [math.inf if math.isnan(score) else score for score in history.get(SCORE, [])]
+    return scores.index(min(scores)) if scores else None
 
 
 def _open(path: pathlib.Path, compile: bool = False) -> tuple[Any, bool]:

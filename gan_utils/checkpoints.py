@@ -5,7 +5,6 @@ Keras' `BackupAndRestore` keeps neither the state of the noise, nor the order of
 
 import hashlib
 import json
-import math
 import os
 import pathlib
 import re
@@ -22,8 +21,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     The state is all that the rest of the training depends on: both networks, both optimizers, the noise, the history,
     and what callbacks with `get_state` and `set_state` hold, such as the film of a `SampleGrid`. The order of the data
-    follows from the number of epochs done; it is not the order of a training without a `Checkpoint`. An epoch in which
-    something is not finite is not kept.
+    follows from the number of epochs done; it is not the order of a training without a `Checkpoint`. An epoch that
+    leaves a weight, a moment or a metric not finite is not kept.
 
     A new file replaces the old one at once, so a kill while it is written leaves the old one.
 
@@ -66,7 +65,8 @@ class Checkpoint(keras.callbacks.Callback):
         return header["epochs"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not all(math.isfinite(value) for value in (logs or {}).values()):
+        arrays = [variable.numpy() for variable in _variables(self.model)]
+        if not all(np.isfinite(array).all() for array in arrays):
             return
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
@@ -77,7 +77,6 @@ class Checkpoint(keras.callbacks.Callback):
             "history": self.history,
             "states": [list(state) for state in states],
         }
-        arrays = [variable.numpy() for variable in _variables(self.model)]
         arrays += [value for state in states for value in state.values()]
         self._write({**header, "arrays": len(arrays)}, arrays)
 

@@ -108,6 +108,10 @@ class GAN(keras.Model):
             d_steps: discriminator steps to each generator step: k of Algorithm 1.
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, as in `keras.Model.compile`.
 
+        An optimizer with `use_ema=True` keeps a running mean of its player's weights. `fit` leaves the weights
+        themselves in place, since the statistics of batch normalisation belong to them. For the mean, call
+        `gan.g_optimizer.finalize_variable_values(gan.generator.trainable_variables)`.
+
         Networks built under the dtype policy "mixed_float16" get optimizers that scale the loss, so that small
         gradients are not rounded to 0; "mixed_bfloat16" needs none.
 
@@ -284,7 +288,10 @@ class GAN(keras.Model):
         return self.generator(latent, training=training)
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What `compile_from_config` needs; empty where the recipe holds a function that only your code knows."""
+        """What `compile_from_config` needs; empty where the recipe holds a function that only your code knows.
+
+        `jit_compile` and `run_eagerly` are not kept: what suits one machine need not suit the next.
+        """
         if not self.compiled or self.penalty is not None:
             return {}
         try:

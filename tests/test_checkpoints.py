@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -285,16 +286,36 @@ def test_a_checkpoint_with_other_callbacks_is_refused_before_a_weight_is_touched
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-def test_an_epoch_that_ends_in_nan_is_not_kept(path, capsys):
+class Spoil(keras.callbacks.Callback):
+    """Makes one weight NaN, before an epoch or after its last step."""
+
+    def __init__(self, first):
+        super().__init__()
+        setattr(self, "on_epoch_begin" if first else "on_epoch_end", self.spoil)
+
+    def spoil(self, epoch, logs=None):
+        self.model.generator.weights[0].assign(self.model.generator.weights[0] * np.nan)
+
+
+def test_an_epoch_with_nan_is_not_kept(path, capsys):
     before = path.read_bytes()
-
-    class Spoil(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.model.generator.weights[0].assign(self.model.generator.weights[0] * np.nan)
-
-    train(path, callbacks=[Spoil()])
+    train(path, callbacks=[Spoil(first=True)])
     assert "Training stopped" in capsys.readouterr().out
     assert path.read_bytes() == before
+
+
+def test_weights_that_the_last_step_of_an_epoch_spoiled_are_not_kept(path, capsys):
+    before = path.read_bytes()
+    train(path, callbacks=[Spoil(first=False)])
+    assert path.read_bytes() == before
+
+
+def test_a_score_that_is_nan_has_its_place_in_the_history(tmp_path):
+    scores = [0.5, math.nan, 0.25]
+    for epochs, part in ((2, scores[:2]), (3, scores[2:])):  # the second training goes on where the first one ended
+        callbacks = [Score(lambda images, part=part: part.pop(0), samples=4), Checkpoint(tmp_path / "run.npz")]
+        history = build().fit(data.batches(REAL, 8), epochs=epochs, verbose=0, callbacks=callbacks)
+    np.testing.assert_array_equal(history.history["score"], scores)
 
 
 def test_a_cell_that_runs_twice_goes_on(path):

@@ -18,7 +18,7 @@ from keras import layers
 from PIL import Image
 
 import gan_utils
-from gan_utils import GAN, data, latent, metrics, models, plotting
+from gan_utils import GAN, SampleGrid, data, latent, metrics, models, plotting
 from gan_utils import __main__ as command
 
 # Keras 3.15 saves through an interface that NumPy 2 deprecates.
@@ -301,13 +301,25 @@ def test_the_best_model_is_that_of_the_lowest_score_also_after_a_resume(tmp_path
     assert command.main([*train, "--epochs", "3", "--resume"]) == 0
     assert [row[-1] for row in log(tmp_path)] == ["frechet_distance", "3.0", "1.0", "2.0"]
     np.testing.assert_array_equal(weights(tmp_path / "best.keras"), second)
-    third = weights(tmp_path / "last.keras")
-    assert not np.array_equal(third, second)
+    assert not np.array_equal(weights(tmp_path / "last.keras"), second)
+    assert command.main([*train, "--epochs", "4", "--resume"]) == 0
+    assert log(tmp_path)[-1][-1] == "nan"
+    np.testing.assert_array_equal(weights(tmp_path / "best.keras"), second)
 
-    assert command.main([*train, "--epochs", "4", "--resume"]) == 1  # its score is NaN
-    assert "train: error: epoch 4 is not finite, and not kept; " in capsys.readouterr().err
-    assert len(log(tmp_path)) == 1 + 3
-    np.testing.assert_array_equal(weights(tmp_path / "last.keras"), third)
+
+def test_an_epoch_that_spoils_the_weights_is_told_and_not_kept(tmp_path, monkeypatch, capsys):
+    train = [*TRAIN, "--output", str(tmp_path)]
+    assert command.main([*train, "--epochs", "1"]) == 0
+    first = weights(tmp_path / "last.keras")
+
+    def spoil(film, epoch, logs=None):
+        film.model.generator.weights[0].assign(film.model.generator.weights[0] * np.nan)
+
+    monkeypatch.setattr(SampleGrid, "on_epoch_end", spoil)
+    assert command.main([*train, "--epochs", "2", "--resume"]) == 1
+    assert "train: error: epoch 2 is not finite, and not kept; " in capsys.readouterr().err
+    assert len(log(tmp_path)) == 1 + 1
+    np.testing.assert_array_equal(weights(tmp_path / "last.keras"), first)
 
 
 def test_other_arguments_are_refused_on_resume(run, capsys):

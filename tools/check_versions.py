@@ -86,7 +86,7 @@ def run_tests(python: pathlib.Path, report: pathlib.Path) -> dict[str, Any]:
     """
     versions = json.loads(subprocess.check_output([python, "-c", VERSIONS], text=True))
     ignored = [f"--ignore={path}" for path in IGNORED]
-    command = [python, "-m", "pytest", "tests", "gan_utils", "-q", "-p", "no:cacheprovider", *ignored]
+    command = [python, "-m", "pytest", "tests", "gan_utils", "-q", "-n2", "--dist=loadfile", *ignored]
     done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     if not report.is_file():
         return {**versions, "problem": one_line(done.stderr)}
