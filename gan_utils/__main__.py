@@ -1,6 +1,6 @@
 """The command line, `python -m gan_utils`: trainings that outlast a notebook, and what one does with their models.
 
-Only the standard library is imported here: a wrong value is refused at once, without waiting for TensorFlow.
+Only what needs no TensorFlow is imported here: a wrong value is refused at once, without waiting for TensorFlow.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from gan_utils import files
 
 DATA = {"mnist": "digit_features", "fashion_mnist": "fashion_features"}  # and what `metrics` sees in them
 DCGAN_SIZES = (28, 32, 64)  # those of `models.DCGAN_LAYERS`
@@ -89,7 +91,7 @@ POSITIVE = _number(int, lambda n: n >= 1, "a whole number of at least 1")
 PAIRS = _number(int, lambda n: 1 <= n <= 32, "a whole number from 1 to 32")
 STEPS = _number(int, lambda n: 2 <= n <= 32, "a whole number from 2 to 32: both ends are part of the walk")
 SAMPLES = _number(int, lambda n: 100 <= n <= TEST_IMAGES, f"100 to {TEST_IMAGES}, as many as there are test images")
-SEED = _number(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+SEED = _number(int, lambda n: 0 <= n < 2**31, "a whole number from 0 to 2147483647")
 RATE = _number(float, lambda x: 0.0 < x <= 1.0, "a number above 0 and at most 1, such as 0.0002")
 SHARE = _number(float, lambda x: 0.0 <= x < 1.0, "a number from 0 to less than 1")
 
@@ -179,7 +181,8 @@ def _add_training(train: argparse.ArgumentParser) -> None:
     kinds = ("float32", "mixed_bfloat16", "mixed_float16")
     add("--precision", choices=kinds, default="float32", help="mixed: most of the arithmetic in 16 bits, for GPUs")
     add("--xla", action="store_true", help="compile the step with XLA; on a GPU Keras does so without being asked")
-    add("--steps-per-execution", type=POSITIVE, default=1, metavar="N", help="steps between two looks of Keras")
+    steps = "steps between two looks of Keras; an epoch becomes a multiple of them"
+    add("--steps-per-execution", type=POSITIVE, default=1, metavar="N", help=steps)
 
 
 def _check_sample(args: argparse.Namespace) -> None:
@@ -264,6 +267,7 @@ def _train(args: argparse.Namespace) -> int:
         return 0
     devices = _start()
     import keras
+    import tensorflow as tf
 
     from gan_utils import Checkpoint, SampleGrid, Score, data, metrics
 
@@ -278,15 +282,18 @@ def _train(args: argparse.Namespace) -> int:
     keras.utils.set_random_seed(args.seed)  # after the classifier is loaded, and before the data are shuffled
     dataset = data.batches(images, args.batch_size, args.seed)
     gan = _build(args, images.shape[1:])
-    _keep_settings(args)
     print(f"{args.data}: {len(images):,} images {images.shape[1:]}, {len(dataset)} batches an epoch, on {devices}")
     checkpoint, film = Checkpoint(args.output / "checkpoint.npz"), SampleGrid(args.output / "samples.gif")
-    callbacks = [_recorder(gan, checkpoint, film, args.output), *score, film, checkpoint]
-    gan.fit(dataset, epochs=args.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=callbacks)
+    begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _keep_settings(args))  # not if it is refused
+    callbacks = [begin, _recorder(gan, checkpoint, film, args.output), *score, film, checkpoint]
+    try:
+        gan.fit(dataset, epochs=args.epochs, verbose=1 if sys.stdout.isatty() else 2, callbacks=callbacks)
+    except tf.errors.OpError as error:
+        raise OSError(f"TensorFlow broke off: {error.message}") from error
     done = len(checkpoint.history.get("d_loss", []))
     if done < args.epochs:
         raise ValueError(f"epoch {done + 1} is not finite, and not kept; {args.output} holds what came before it")
-    _replace(args.output / "generator.keras", gan.generator.save)
+    files.replace(args.output / "generator.keras", gan.generator.save)
     gan.generator.export(args.output / "saved_model", verbose=False)
     _keep_settings(args, finished=done)
     if score:
@@ -305,17 +312,8 @@ def _source(name: str) -> tuple[Callable, Callable]:
 
 
 def _keep_settings(args: argparse.Namespace, **more: int) -> None:
-    args.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"arguments": _arguments(args), "versions": _versions(), **more}, indent=2) + "\n"
-    _replace(args.output / "settings.json", lambda path: path.write_text(text, "utf-8"))
-
-
-def _replace(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-    """Writes a file beside `path` and moves it there: a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    write(partial)
-    partial.replace(path)
+    files.replace(args.output / "settings.json", lambda path: path.write_text(text, "utf-8"))
 
 
 def _build(args: argparse.Namespace, shape: tuple[int, int, int]) -> Any:
@@ -363,18 +361,22 @@ def _recorder(gan: Any, checkpoint: Any, film: Any, folder: pathlib.Path) -> Any
             return
         rows = [("epoch", *history), *zip(range(1, epochs + 1), *history.values(), strict=True)]
         table = "".join(",".join(map(str, row)) + "\n" for row in rows)
-        _replace(folder / "log.csv", lambda path: path.write_text(table, "utf-8"))
+        files.replace(folder / "log.csv", lambda path: path.write_text(table, "utf-8"))
         with board.as_default(step=epochs):
             for name, values in history.items():
                 tf.summary.scalar(name, values[-1])
             tf.summary.image("samples", film.frames[-1].reshape(1, *film.frames[-1].shape[:2], -1))
         board.flush()
         if _best(history) == epochs - 1:
-            _replace(folder / "best.keras", gan.save)
-        _replace(folder / "last.keras", gan.save)
+            files.replace(folder / "best.keras", gan.save)
+        files.replace(folder / "last.keras", gan.save)
         written = epochs
 
-    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: write(), on_train_end=lambda logs: write())
+    def end() -> None:
+        write()
+        board.close()
+
+    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: write(), on_train_end=lambda logs: end())
 
 
 def _best(history: dict[str, list[float]]) -> int | None:
@@ -411,12 +413,15 @@ def _sample(args: argparse.Namespace) -> int:
     shape = gan.generator.output_shape[1:]
 
     def write(path: pathlib.Path) -> None:
-        array, start = np.lib.format.open_memmap(path, "w+", np.uint8, (args.count, *shape)), 0
-        for images in gan.stream(args.count, args.seed):
-            array[start : (start := start + len(images))] = data.to_bytes(images)
+        chunks = gan.stream(args.count, args.seed)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (args.count, *shape)}
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for images in chunks:
+                file.write(data.to_bytes(images).tobytes())
 
     if args.output.suffix == ".npy":
-        _replace(args.output, write)
+        files.replace(args.output, write)
     else:
         _draw(gan.sample(args.count, args.seed), math.ceil(math.sqrt(args.count)), args.output)
     print(f"{args.output}: {args.count:,} images {shape}")
@@ -428,7 +433,7 @@ def _draw(images: Any, columns: int, path: pathlib.Path) -> None:
 
     from gan_utils import data, plotting
 
-    _replace(path, Image.fromarray(data.to_bytes(plotting.tile(images, columns))).save)
+    files.replace(path, Image.fromarray(data.to_bytes(plotting.tile(images, columns))).save)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -483,7 +488,7 @@ def _interpolate(args: argparse.Namespace) -> int:
     else:
         columns = math.ceil(math.sqrt(args.pairs))
         film = [data.to_bytes(plotting.tile(frame, columns)) for frame in frames]
-        _replace(args.output, lambda path: plotting.write_gif(film, path))
+        files.replace(args.output, lambda path: plotting.write_gif(film, path))
     print(f"{args.output}: {args.pairs} walks of {args.steps} images")
     return 0
 

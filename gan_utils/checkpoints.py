@@ -5,7 +5,6 @@ Keras' `BackupAndRestore` keeps neither the state of the noise, nor the order of
 
 import hashlib
 import json
-import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -15,12 +14,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gan_utils import files
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Keeps the state of a training in a file, written after every epoch, from which `GAN.fit` goes on.
 
     The state is all that the rest of the training depends on: both networks, both optimizers, the noise, the history,
-    and what callbacks with `get_state` and `set_state` hold, such as the film of a `SampleGrid`. The order of the data
+    and what callbacks with `get_state` and `set_state` hold, such as the film of a `SampleGrid`. (Where such a callback
+    has `get_config`, that must be the same when the training goes on, and fit into JSON.) The order of the data
     follows from the number of epochs done; it is not the order of a training without a `Checkpoint`. An epoch that
     leaves a weight, a moment or a metric not finite is not kept.
 
@@ -31,10 +33,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: in `GAN.fit`, if the file is damaged, or was written by another training: other networks, data,
-            objective, optimizers, callbacks that are kept, or versions. Nothing has changed then.
+            objective, optimizers, steps, callbacks that are kept, devices or versions. Nothing has changed then. A
+            dataset that shuffles counts as another one once it has been read: make it anew, as in the example.
 
     Example:
-        >>> checkpoint = Checkpoint("runs/digits.npz")  # gan.fit(dataset, epochs=20, callbacks=[..., checkpoint])
+        >>> checkpoint = Checkpoint("runs/digits.npz")  # gan.fit(data.batches(images), callbacks=[checkpoint, ...])
         >>> checkpoint.history
         {}
     """
@@ -46,10 +49,16 @@ class Checkpoint(keras.callbacks.Callback):
         self.identity: dict[str, Any] = {}
         self.others: list[keras.callbacks.Callback] = []
 
-    def restore(self, gan: keras.Model, dataset: tf.data.Dataset, callbacks: Sequence[keras.callbacks.Callback]) -> int:
+    def restore(
+        self,
+        gan: keras.Model,
+        dataset: tf.data.Dataset,
+        steps: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> int:
         """Puts everything back to where the file left it, and returns the number of epochs done; 0 without a file."""
         self.others = [callback for callback in callbacks if hasattr(callback, "get_state")]
-        self.identity = {**_identify(gan, dataset), "callbacks": [type(callback).__name__ for callback in self.others]}
+        self.identity = _identify(gan, dataset, steps, self.others)
         self.history = {}
         if not self.path.is_file():
             return 0
@@ -81,13 +90,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._write({**header, "arrays": len(arrays)}, arrays)
 
     def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(self.path.name + ".partial")
-        with open(partial, "wb") as file:
-            np.savez(file, np.array(json.dumps(header)), *arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        def write(path: pathlib.Path) -> None:
+            with open(path, "wb") as file:
+                np.savez(file, np.array(json.dumps(header)), *arrays)
+
+        files.replace(self.path, write)
 
     def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
@@ -108,6 +115,7 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError(
                     f"The checkpoint {self.path} belongs to another training. Its {name}: {stored.get(name)}; given: "
                     f"{here}. Name another file, or train with what it was written with."
+                    + (" Make the dataset anew: one that was read before has another order." if name == "data" else "")
                 )
 
 
@@ -116,26 +124,34 @@ def _variables(gan: keras.Model) -> list[keras.Variable]:
     return [*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables]
 
 
-def _identify(gan: keras.Model, dataset: tf.data.Dataset) -> dict[str, Any]:
+def _identify(
+    gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[keras.callbacks.Callback]
+) -> dict[str, Any]:
     """What must be the same when a training goes on."""
     first = next(iter(dataset))
+    settings = [callback.get_config() if hasattr(callback, "get_config") else {} for callback in callbacks]
     return {
         "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        "devices": gan.distribute_strategy.num_replicas_in_sync,
         "generator": _digest(gan.generator),
         "discriminator": _digest(gan.discriminator),
         "latent_dim": gan.latent_dim,
+        "variables": len(_variables(gan)),
         "objective": gan.objective.name,
+        "penalty": gan.penalty is not None,
         "d_steps": gan.d_steps,
         "d_optimizer": _describe(gan.d_optimizer),
         "g_optimizer": _describe(gan.g_optimizer),
         "batches": int(dataset.cardinality()),
+        "steps": steps,
+        "callbacks": [[type(each).__name__, setting] for each, setting in zip(callbacks, settings, strict=True)],
         "data": hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in tf.nest.flatten(first))).hexdigest(),
     }
 
 
 def _digest(network: keras.Model) -> str:
     """The same for networks that are built alike, whatever numbers Keras gave to their layers."""
-    layers = [_describe(layer) for layer in network.layers]
+    layers = [_describe(layer) + layer.dtype_policy.name for layer in network.layers]
     return hashlib.sha256("".join(layers).encode()).hexdigest()
 
 

@@ -148,7 +148,10 @@ def get(name: str) -> Objective:
     if form is None or form[1] not in MAKERS:
         raise ValueError(f"Got the objective {name!r}, expected one of {', '.join(f'{maker}()' for maker in MAKERS)}.")
     settings = dict(setting.split("=") for setting in form[2].split(", ") if setting)
-    return MAKERS[form[1]](**{key: float(value) for key, value in settings.items()})
+    try:
+        return MAKERS[form[1]](**{key: float(value) for key, value in settings.items()})
+    except TypeError as error:
+        raise ValueError(f"Got the objective {name!r}: {error}.") from error
 
 
 def _check_smoothing(label_smoothing: float, fake_smoothing: float) -> None:

@@ -80,8 +80,8 @@ class GAN(keras.Model):
         _check_scope(self.distribute_strategy, [*generator.variables, *discriminator.variables])
         self.generator = generator
         self.discriminator = discriminator
-        self.latent_dim = latent_dim
-        self.noise = keras.random.SeedGenerator(seed)
+        self.latent_dim = int(latent_dim)
+        self.noise = keras.random.SeedGenerator(None if seed is None else int(seed))
         self.d_loss = keras.metrics.Mean(name="d_loss")
         self.g_loss = keras.metrics.Mean(name="g_loss")
         self.real_score = keras.metrics.Mean(name="D(x)")
@@ -117,17 +117,22 @@ class GAN(keras.Model):
 
         Raises:
             TypeError: an argument has the wrong type.
-            ValueError: `d_steps` is below 1, both players share an optimizer, or one was made outside of the strategy's
-                scope that the GAN was made in.
+            ValueError: `d_steps` is below 1, both players share an optimizer, one was made outside of the strategy's
+                scope that the GAN was made in, or "mixed_float16" meets several devices.
         """
         objective = losses.non_saturating() if objective is None else objective
         _check_recipe(d_optimizer, g_optimizer, objective, penalty, d_steps)
         _check_scope(self.distribute_strategy, [d_optimizer.iterations, g_optimizer.iterations])
+        half = "mixed_float16" in (network.dtype_policy.name for network in (self.generator, self.discriminator))
+        if half and self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "Got networks in mixed_float16 on several devices, where Keras looks at the gradients of the first one "
+                "only to see whether they fit. Use mixed_bfloat16, or one device."
+            )
         super().compile(optimizer=None, **kwargs)
         self.objective = objective
         self.penalty = penalty
-        self.d_steps = d_steps
-        half = "mixed_float16" in (network.dtype_policy.name for network in (self.generator, self.discriminator))
+        self.d_steps = int(d_steps)
         self.d_optimizer = _scaled(d_optimizer) if half else d_optimizer
         self.g_optimizer = _scaled(g_optimizer) if half else g_optimizer
         self.d_optimizer.build(self.discriminator.trainable_variables)
@@ -142,7 +147,8 @@ class GAN(keras.Model):
         """Trains as `keras.Model.fit` does, and stops with a message if a loss becomes NaN.
 
         An epoch is one pass over the data: with `d_steps` = k, it holds a k-th as many training iterations as batches;
-        up to k − 1 batches at its end, too few for one more, are left out.
+        up to k − 1 batches at its end, too few for one more, are left out. With a `Checkpoint`, and on several devices,
+        `steps_per_execution` steps at once are never cut short: an epoch becomes a multiple of them.
 
         Args:
             dataset: batches of real samples, such as `data.batches` returns.
@@ -168,9 +174,9 @@ class GAN(keras.Model):
             dataset = _in_groups(dataset, self.d_steps)
         checkpoint = next((callback for callback in given if isinstance(callback, Checkpoint)), None)
         if checkpoint is not None:
-            kwargs["initial_epoch"] = done = checkpoint.restore(self, dataset, given)
             kwargs["steps_per_epoch"] = steps = kwargs.get("steps_per_epoch") or _length(dataset)
             executed = math.ceil(steps / self.steps_per_execution) * self.steps_per_execution
+            kwargs["initial_epoch"] = done = checkpoint.restore(self, dataset, executed, given)
             dataset = dataset.repeat().skip(done * executed)  # one iterator, so that each epoch has its own order
         earlier = {name: list(values) for name, values in checkpoint.history.items()} if checkpoint else {}
         history = super().fit(dataset, **{"shuffle": False, **kwargs})
@@ -233,7 +239,7 @@ class GAN(keras.Model):
         """
         device = tf.distribute.get_replica_context()
         devices = device.num_replicas_in_sync if device else 1
-        latent = keras.random.normal((count * devices, self.latent_dim), seed=self.noise if seed is None else seed)
+        latent = keras.random.normal((count * devices, self.latent_dim), seed=self.noise if seed is None else int(seed))
         if devices == 1:
             return latent
         first = count * device.replica_id_in_sync_group
@@ -248,12 +254,12 @@ class GAN(keras.Model):
     ) -> None:
         variables = network.trainable_variables
         gradients = tape.gradient(share, variables)
-        device = tf.distribute.get_replica_context()
-        if device.num_replicas_in_sync > 1 or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        if tf.distribute.has_strategy() or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer.apply(gradients, variables)
         else:
             # Keras would sum over a single device too, and TensorFlow never forgets the gradient of a sum: each
             # training in a process would leave its weights and moments behind. In `merge_call`, nothing is summed.
+            device = tf.distribute.get_replica_context()
             device.merge_call(lambda _, summed: optimizer.apply(summed, variables), args=(gradients,))
 
     def sample(self, count: int, seed: int | None = None) -> np.ndarray:
@@ -272,7 +278,7 @@ class GAN(keras.Model):
         return np.concatenate(list(self.stream(count, seed)))
 
     def stream(self, count: int, seed: int | None = None) -> Iterator[np.ndarray]:
-        """Draws what `sample` draws, 256 samples at a time, so that any number fits into memory."""
+        """Draws what `sample` draws, 256 samples at a time: in memory are these, and the latent vectors of all."""
         _check_seed(seed)
         if not is_whole(count):
             raise ValueError(f"Got count={count!r}, expected a whole number of at least 1.")
@@ -418,6 +424,10 @@ class Score(keras.callbacks.Callback):
         self.clock = clock
         self.seconds = 0.0
 
+    def get_config(self) -> dict[str, Any]:
+        """What must be the same when a training goes on from a `Checkpoint`."""
+        return {"name": self.name, "samples": int(self.samples), "seed": int(self.seed)}
+
     def get_state(self) -> dict[str, np.ndarray]:
         """The seconds so far, for `Checkpoint`."""
         return {"seconds": np.array(self.seconds)}
@@ -470,6 +480,10 @@ class SampleGrid(keras.callbacks.Callback):
         self.seed = seed
         self.frames: list[np.ndarray] = []
 
+    def get_config(self) -> dict[str, Any]:
+        """What must be the same when a training goes on from a `Checkpoint`."""
+        return {"rows": int(self.rows), "columns": int(self.columns), "seed": int(self.seed)}
+
     def get_state(self) -> dict[str, np.ndarray]:
         """The frames so far, for `Checkpoint`."""
         return {"frames": np.array(self.frames, dtype=np.uint8)}
@@ -510,9 +524,11 @@ def keep_statistics(network: keras.Model) -> Iterator[None]:
     """
     statistics = [variable for variable in network.non_trainable_variables if "float" in variable.dtype]
     before = [tf.identity(variable.value) for variable in statistics]
-    yield
-    for variable, value in zip(statistics, before, strict=True):
-        variable.assign(value)
+    try:
+        yield
+    finally:
+        for variable, value in zip(statistics, before, strict=True):
+            variable.assign(value)
 
 
 def _has_workers(gan: GAN) -> bool:
@@ -553,7 +569,7 @@ def _in_groups(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
 
 def _check_seed(seed: Any) -> None:
     if not (seed is None or is_whole(seed, 0)):
-        raise ValueError(f"Got seed={seed!r}, expected a whole number of at least 0.")
+        raise ValueError(f"Got seed={seed!r}, expected a whole number from 0 to 2147483647.")
 
 
 def _check_networks(generator: keras.Model, discriminator: keras.Model, latent_dim: int) -> None:

@@ -27,7 +27,7 @@ def strategy(devices):
 def networks(case):
     norm = [layers.BatchNormalization(synchronized=True)] if case == "everything" else []
     generator = [layers.Dense(6), *norm, layers.LeakyReLU(), layers.Dense(16, "tanh"), layers.Reshape((4, 4, 1))]
-    discriminator = [layers.Flatten(), layers.Dense(6), layers.LeakyReLU(), layers.Dense(1)]
+    discriminator = [layers.Flatten(), layers.Dense(6), layers.LeakyReLU(), layers.Dense(1, dtype="float32")]
     return keras.Sequential([keras.Input((2,)), *generator]), keras.Sequential([keras.Input((4, 4, 1)), *discriminator])
 
 
@@ -101,7 +101,8 @@ def resume(folder):
     whole, _ = train("everything", 2, 2, [Checkpoint(folder / "whole.npz")])
     train("everything", 2, 1, [Checkpoint(folder / "part.npz")])
     resumed, _ = train("everything", 2, 2, [Checkpoint(folder / "part.npz")])
-    return {"uninterrupted": digest(whole), "resumed": digest(resumed)}
+    alone = refused(lambda: train("everything", 1, 3, [Checkpoint(folder / "part.npz")]))
+    return {"uninterrupted": digest(whole), "resumed": digest(resumed), "resumed on one device": alone}
 
 
 def refused(act):
@@ -116,10 +117,13 @@ def outsiders():
     players, optimizers = networks("plain"), [keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1)]
     with strategy(2).scope():
         gan = GAN(*networks("plain"), latent_dim=2)
-        return {
+        found = {
             "networks from outside": refused(lambda: GAN(*players, latent_dim=2)),
             "optimizer from outside": refused(lambda: gan.compile(*optimizers)),
         }
+        keras.config.set_dtype_policy("mixed_float16")
+        half = GAN(*networks("plain"), latent_dim=2)
+        return {**found, "float16": refused(lambda: half.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1)))}
 
 
 def main():

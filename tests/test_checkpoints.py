@@ -34,7 +34,7 @@ def networks(units=6):
         layers.Flatten(),
         layers.Dense(units),
         layers.Dropout(0.3),
-        layers.Dense(1),
+        layers.Dense(1, dtype="float32"),
     ]
     return keras.Sequential(generator), keras.Sequential(discriminator)
 
@@ -47,10 +47,10 @@ def build(units=6, rate=1e-2, **recipe):
     return gan
 
 
-def train(path, epochs=EPOCHS, real=REAL, batch_size=8, fit=None, callbacks=(), gan=None, **recipe):
+def train(path, epochs=EPOCHS, real=REAL, batch_size=8, grid=2, fit=None, callbacks=(), gan=None, **recipe):
     """A training as a script would have it; returns the GAN, its film and its history."""
     gan = gan or build(**recipe)
-    film, score = SampleGrid(rows=2, columns=2), Score(np.mean, samples=4, clock=lambda: 0.0)
+    film, score = SampleGrid(rows=grid, columns=2), Score(np.mean, samples=4, clock=lambda: 0.0)
     given = [Checkpoint(path), film, score, *callbacks]
     history = gan.fit(data.batches(real, batch_size), epochs=epochs, verbose=0, callbacks=given, **(fit or {}))
     return gan, film, history.history
@@ -252,11 +252,23 @@ def test_a_damaged_checkpoint_is_refused_and_kept(path, damage):
         ({"d_steps": 2}, "d_steps"),
         ({"rate": 2e-2}, "d_optimizer"),
         ({"callbacks": [SampleGrid()]}, "callbacks"),
+        ({"grid": 3}, "callbacks"),
+        ({"fit": {"steps_per_epoch": 3}}, "steps"),
+        ({"penalty": lambda critic, real, fake: tf.reduce_mean(critic(fake))}, "penalty"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused_with_the_reason(path, change, named):
     with pytest.raises(ValueError, match=f"belongs to another training. Its {named}: .*Name another file"):
         train(path, **change)
+
+
+def test_a_checkpoint_of_another_precision_is_refused(path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(ValueError, match=r"belongs to another training\. Its generator"):
+            train(path)
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def test_a_checkpoint_of_another_version_is_refused(path, monkeypatch):
@@ -316,6 +328,25 @@ def test_a_score_that_is_nan_has_its_place_in_the_history(tmp_path):
         callbacks = [Score(lambda images, part=part: part.pop(0), samples=4), Checkpoint(tmp_path / "run.npz")]
         history = build().fit(data.batches(REAL, 8), epochs=epochs, verbose=0, callbacks=callbacks)
     np.testing.assert_array_equal(history.history["score"], scores)
+
+
+def test_a_dataset_that_was_read_before_is_refused_with_a_hint(tmp_path):
+    gan, dataset, checkpoint = build(), data.batches(REAL, 8), Checkpoint(tmp_path / "run.npz")
+    gan.fit(dataset, epochs=1, verbose=0, callbacks=[checkpoint])
+    with pytest.raises(ValueError, match=r"Its data: .* Make the dataset anew: one that was read before"):
+        gan.fit(dataset, epochs=2, verbose=0, callbacks=[checkpoint])
+    gan.fit(data.batches(REAL, 8), epochs=2, verbose=0, callbacks=[checkpoint])
+    assert len(checkpoint.history["d_loss"]) == 2
+
+
+def test_numbers_of_numpy_are_kept_too(tmp_path):
+    path = tmp_path / "run.npz"
+    film = SampleGrid(rows=np.int64(2), columns=np.int64(2), seed=np.int64(1))
+    for epochs in (1, 2):
+        gan = GAN(*networks(), latent_dim=np.int64(2), seed=np.int64(1))
+        gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), d_steps=np.int64(2))
+        gan.fit(data.batches(REAL, 8), epochs=epochs, verbose=0, callbacks=[film, checkpoint := Checkpoint(path)])
+    assert len(checkpoint.history["d_loss"]) == 2
 
 
 def test_a_cell_that_runs_twice_goes_on(path):

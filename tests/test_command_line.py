@@ -18,7 +18,7 @@ from keras import layers
 from PIL import Image
 
 import gan_utils
-from gan_utils import GAN, SampleGrid, data, latent, metrics, models, plotting
+from gan_utils import GAN, SampleGrid, data, files, latent, metrics, models, plotting
 from gan_utils import __main__ as command
 
 # Keras 3.15 saves through an interface that NumPy 2 deprecates.
@@ -206,8 +206,8 @@ def test_a_training_leaves_what_it_promises(run):
 
 def test_tensorboard_gets_the_numbers_of_the_log_and_images(run):
     header, *rows = log(run)
-    files = [str(path) for path in (run / "logs").iterdir()]
-    events = [tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(files)]
+    paths = [str(path) for path in (run / "logs").iterdir()]
+    events = [tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(paths)]
     values = [(event.step, value) for event in events for value in event.summary.value]
     for column, name in enumerate(header[1:], start=1):
         found = {step: float(tf.make_ndarray(value.tensor)) for step, value in values if value.tag == name}
@@ -231,26 +231,19 @@ def test_a_training_in_parts_equals_one_in_one_piece(run, tmp_path, monkeypatch,
     """Killed after each kind of file was begun, and resumed each time by the same command."""
     parts = tmp_path / "parts"
     train = [*TRAIN, "--epochs", str(EPOCHS), "--output", str(parts), "--resume"]
-    replace, savez = command._replace, np.savez
+    replace = files.replace
     checkpoints = 0
 
     def kill_at(name, count):
         def replace_until(path, write):
-            nonlocal count
+            nonlocal count, checkpoints
             if path.name == name and (count := count - 1) == 0:
                 path.with_name(f"{path.stem}.partial{path.suffix}").write_text("half a file")
                 raise Killed
+            checkpoints += path.name == "checkpoint.npz"
             replace(path, write)
 
-        def save_until(file, *arrays):
-            nonlocal count, checkpoints
-            if name == "checkpoint.npz" and (count := count - 1) == 0:
-                raise Killed
-            checkpoints += 1
-            savez(file, *arrays)
-
-        monkeypatch.setattr(command, "_replace", replace_until)
-        monkeypatch.setattr(np, "savez", save_until)
+        monkeypatch.setattr(files, "replace", replace_until)
         with pytest.raises(Killed):
             command.main(train)
 
@@ -261,7 +254,7 @@ def test_a_training_in_parts_equals_one_in_one_piece(run, tmp_path, monkeypatch,
     kill_at("checkpoint.npz", 1)
     kill_at("generator.keras", 1)
     assert checkpoints == EPOCHS  # no epoch was trained twice, but for the one whose checkpoint was not yet written
-    monkeypatch.setattr(command, "_replace", replace)
+    monkeypatch.setattr(files, "replace", replace)
     assert command.main(train) == 0
 
     assert {path.name for path in parts.iterdir()} == {path.name for path in run.iterdir()}  # nothing half done
@@ -276,19 +269,6 @@ def test_a_training_in_parts_equals_one_in_one_piece(run, tmp_path, monkeypatch,
     assert command.main(train) == 0
     assert capsys.readouterr().out == f"{parts} is done: 3 epochs. For more of them, give a larger --epochs.\n"
     assert {path: path.stat().st_mtime_ns for path in parts.rglob("*")} == before
-
-
-def test_a_file_is_replaced_at_once(tmp_path):
-    path = tmp_path / "new" / "log.csv"
-    command._replace(path, lambda partial: partial.write_text("whole"))
-
-    def killed(partial):
-        partial.write_text("ha")
-        raise Killed
-
-    with pytest.raises(Killed):
-        command._replace(path, killed)
-    assert path.read_text() == "whole"
 
 
 def test_the_best_model_is_that_of_the_lowest_score_also_after_a_resume(tmp_path, monkeypatch, capsys):
@@ -337,6 +317,18 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "\nStopped. The same command with --resume goes on after the last whole epoch.\n"
     )
+
+
+def test_what_breaks_off_in_tensorflow_is_one_line(tmp_path, monkeypatch, capsys):
+    def out_of_memory(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
+
+    monkeypatch.setattr(GAN, "fit", out_of_memory)
+    assert command.main([*TRAIN, "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        "python -m gan_utils train: error: TensorFlow broke off: OOM when allocating a tensor\n"
+    )
+    assert not list(tmp_path.glob("*.json"))  # of a training that never began
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The same engine in half precision, on several devices, for hours: the same training, and no memory lost."""
 
+import contextlib
 import functools
 import gc
 import json
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 from keras import layers
 from packaging import version
 
@@ -158,6 +160,7 @@ def test_each_device_draws_its_own_noise(report):
 @several
 def test_a_training_on_two_devices_resumes_bit_for_bit(report):
     assert report["resumed"] == report["uninterrupted"]
+    assert "Its devices: 2; given: 1." in report["resumed on one device"]
 
 
 @several
@@ -165,6 +168,22 @@ def test_what_devices_cannot_share_is_refused(report):
     assert "Got batches of 6 samples for 4 devices, expected a multiple of 4" in report["uneven"]
     assert "inside strategy.scope()" in report["networks from outside"]
     assert "inside strategy.scope()" in report["optimizer from outside"]
+    assert "Use mixed_bfloat16, or one device" in report["float16"]
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "one device"])
+def test_a_strategy_of_one_device_trains_as_none(kind):
+    """As on a machine with one GPU, or none."""
+    cpu, found = "/cpu:0", []
+    one = tf.distribute.MirroredStrategy([cpu]) if kind == "mirrored" else tf.distribute.OneDeviceStrategy(cpu)
+    for scope in (contextlib.nullcontext(), one.scope()):
+        keras.utils.set_random_seed(1)
+        with scope:
+            gan = GAN(*networks("mlp"), latent_dim=8)
+            gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))
+        gan.fit(data.batches(REAL, 8), epochs=2, verbose=0)
+        found.append(np.concatenate([np.ravel(variable) for variable in gan.trainable_variables]))
+    np.testing.assert_allclose(*found, atol=1e-6)
 
 
 @several

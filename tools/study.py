@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 import gan_utils
-from gan_utils import data
+from gan_utils import data, files
 
 FOLDER = pathlib.Path(__file__).parent.parent / "data" / "results"
 
@@ -83,7 +83,4 @@ def write(study: Mapping[str, Any], path: pathlib.Path) -> None:
     """One run a line, so that a change can be read in a diff; an interruption leaves the last complete file."""
     head = json.dumps({**study, "runs": []}, indent=1).removesuffix("[]\n}")
     runs = ",\n".join(json.dumps(run) for run in study["runs"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(f"{head}[\n{runs}\n]}}\n", encoding="utf-8")
-    partial.replace(path)
+    files.replace(path, lambda partial: partial.write_text(f"{head}[\n{runs}\n]}}\n", encoding="utf-8"))
