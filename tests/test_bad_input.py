@@ -502,7 +502,7 @@ def test_a_damaged_checkpoint_is_refused_before_anything_changes_or_is_as_good_a
     for damage in damages:
         path.write_bytes(damage)
         try:
-            Checkpoint(path).restore(gan, dataset, [])
+            Checkpoint(path).restore(gan, dataset, 2, [])
         except ValueError as error:
             assert f"checkpoint {path} is damaged" in str(error)  # noqa: PT017
             assert weights() == now

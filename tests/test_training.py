@@ -13,7 +13,6 @@ from gan_utils import GAN, data, losses, models, plotting
 from gan_utils.training import Progress, SampleGrid, Score, StopAtNaN
 
 REAL = np.random.default_rng(0).normal(size=(14, 3)).astype(np.float32)
-KERAS_SAVES = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"  # with NumPy 2
 METRICS = ["d_loss", "g_loss", "D(x)", "D(G(z))"]
 
 
@@ -652,7 +651,6 @@ def test_another_clock_can_count_the_seconds():
     assert train(image_gan(), in_order(images()), epochs=2, callbacks=[score])["seconds"] == [1.0, 2.0]
 
 
-@pytest.mark.filterwarnings(KERAS_SAVES)
 def test_callbacks_of_keras_can_follow_a_score(tmp_path):
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "ink", save_best_only=True, mode="min")
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
@@ -685,7 +683,6 @@ def test_progress_counts_all_steps_and_writes_to_stderr_only(capsys, settings):
 # Saving
 
 
-@pytest.mark.filterwarnings(KERAS_SAVES)
 def test_a_generator_is_saved_and_loaded(tmp_path):
     gan = make()
     gan.generator_step(8)
@@ -695,7 +692,6 @@ def test_a_generator_is_saved_and_loaded(tmp_path):
     np.testing.assert_allclose(loaded(latent), gan.sample(3, seed=0), atol=1e-6)
 
 
-@pytest.mark.filterwarnings(KERAS_SAVES)
 def test_weights_of_the_whole_game_are_saved_and_loaded(tmp_path):
     gan, other = make(), GAN(*rich_networks(), latent_dim=2)
     gan.discriminator_step(tf.constant(REAL))
