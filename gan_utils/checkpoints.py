@@ -26,7 +26,8 @@ class Checkpoint(keras.callbacks.Callback):
     follows from the number of epochs done; it is not the order of a training without a `Checkpoint`. An epoch that
     leaves a weight, a moment or a metric not finite is not kept.
 
-    A new file replaces the old one at once, so a kill while it is written leaves the old one.
+    A new file replaces the old one at once, so a kill while it is written leaves the old one. Of several machines, the
+    first one writes; all read, when the training goes on.
 
     Args:
         path: of the file; it and its folder need not exist.
@@ -87,7 +88,8 @@ class Checkpoint(keras.callbacks.Callback):
             "states": [list(state) for state in states],
         }
         arrays += [value for state in states for value in state.values()]
-        self._write({**header, "arrays": len(arrays)}, arrays)
+        if self.model.distribute_strategy.extended.should_checkpoint:  # not so for all machines but one
+            self._write({**header, "arrays": len(arrays)}, arrays)
 
     def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
         def write(path: pathlib.Path) -> None:

@@ -79,6 +79,7 @@ def compare(case, devices):
             apart(one.g_optimizer.variables, several.g_optimizer.variables),
         ),
         "metrics": max(apart(one_history[name], history[name]) for name in one_history),
+        "samples": apart(one.sample(4, seed=0), several.sample(4, seed=0)),
     }
 
 

@@ -147,6 +147,7 @@ def test_several_devices_make_the_step_of_one(report, case):
     assert found["moved"] > 0
     assert found["weights"] < 1e-5
     assert found["optimizers"] < 1e-5
+    assert found["samples"] < 1e-5
     assert found["metrics"] < 1e-5  # and so not divided by the number of devices
 
 
@@ -187,8 +188,8 @@ def test_a_strategy_of_one_device_trains_as_none(kind):
 @several
 def test_two_worker_processes_train_as_one():
     first, second = run("workers.py")
-    assert first["together"] == second["together"]
-    assert sorted(first["together"]) == ["D(G(z))", "D(x)", "d_loss", "g_loss", "weights"]
+    assert first["together"] == second["together"] == first["resumed"] == second["resumed"]
+    assert sorted(first["together"]) == ["D(G(z))", "D(x)", "d_loss", "g_loss", "samples", "weights"]
     for name, values in first["alone"].items():
         np.testing.assert_allclose(first["together"][name], values, atol=1e-5, err_msg=name)
 
