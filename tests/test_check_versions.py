@@ -40,6 +40,13 @@ def test_the_lowest_set_is_the_lower_bound(record, project):
         assert lowest[name].startswith(bound(project, name))
 
 
+def test_all_that_is_allowed_was_checked_and_passed(record):
+    assert [run["set"] for run in record["runs"]] == list(check_versions.SETS)
+    assert all(check_versions.passed(run) for run in record["runs"])
+    minors = {name: {run[name].rpartition(".")[0] for run in record["runs"]} for name in ("python", "tensorflow")}
+    assert minors == {"python": {"3.11", "3.12", "3.13"}, "tensorflow": {"2.18", "2.19", "2.20", "2.21"}}
+
+
 def test_tests_are_counted_and_those_that_failed_named(tmp_path, monkeypatch):
     (tmp_path / "gan_utils").mkdir()
     (tmp_path / "tests").mkdir()
