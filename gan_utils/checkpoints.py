@@ -50,21 +50,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.identity: dict[str, Any] = {}
         self.others: list[keras.callbacks.Callback] = []
 
-    def restore(
-        self,
-        gan: keras.Model,
-        dataset: tf.data.Dataset,
-        steps: int,
-        callbacks: Sequence[keras.callbacks.Callback],
-    ) -> int:
+    def restore(self, gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[Any]) -> int:
         """Puts everything back to where the file left it, and returns the number of epochs done; 0 without a file."""
         self.others = [callback for callback in callbacks if hasattr(callback, "get_state")]
-        self.identity = _identify(gan, dataset, steps, self.others)
+        self.identity = json.loads(json.dumps(_identify(gan, dataset, steps, self.others)))  # as a file holds it
         self.history = {}
-        if not self.path.is_file():
+        header, arrays = self._read() if self.path.is_file() else ({"epochs": 0}, [])
+        if arrays:
+            self._compare(header["identity"])
+        _check_workers(gan.distribute_strategy, header["epochs"])
+        if not arrays:
             return 0
-        header, arrays = self._read()
-        self._compare(header["identity"])
         variables = _variables(gan)
         for variable, value in zip(variables, arrays[: len(variables)], strict=True):
             variable.assign(value)
@@ -74,11 +70,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.history = header["history"]
         return header["epochs"]
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         arrays = [variable.numpy() for variable in _variables(self.model)]
-        if not all(np.isfinite(array).all() for array in arrays):
+        means = [logs[metric.name] for metric in self.model.metrics]  # a score that others added may be NaN
+        if not all(np.isfinite(array).all() for array in [*arrays, *means]):
             return
-        for name, value in (logs or {}).items():
+        for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         states = [callback.get_state() for callback in self.others]
         header = {
@@ -117,8 +114,17 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError(
                     f"The checkpoint {self.path} belongs to another training. Its {name}: {stored.get(name)}; given: "
                     f"{here}. Name another file, or train with what it was written with."
-                    + (" Make the dataset anew: one that was read before has another order." if name == "data" else "")
+                    + (" A dataset that was read before has another order: make it anew." if name == "data" else "")
                 )
+
+
+def _check_workers(strategy: tf.distribute.Strategy, epochs: int) -> None:
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        done = strategy.gather(strategy.run(lambda: tf.constant([epochs])), axis=0).numpy()
+        if len({*done}) > 1:
+            raise ValueError(
+                f"The machines would go on after epochs {done.tolist()}. Give them one file in a folder that all read."
+            )
 
 
 def _variables(gan: keras.Model) -> list[keras.Variable]:
@@ -126,9 +132,7 @@ def _variables(gan: keras.Model) -> list[keras.Variable]:
     return [*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables]
 
 
-def _identify(
-    gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[keras.callbacks.Callback]
-) -> dict[str, Any]:
+def _identify(gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[Any]) -> dict[str, Any]:
     """What must be the same when a training goes on."""
     first = next(iter(dataset))
     settings = [callback.get_config() if hasattr(callback, "get_config") else {} for callback in callbacks]
@@ -138,14 +142,14 @@ def _identify(
         "generator": _digest(gan.generator),
         "discriminator": _digest(gan.discriminator),
         "latent_dim": gan.latent_dim,
-        "variables": len(_variables(gan)),
         "objective": gan.objective.name,
         "penalty": gan.penalty is not None,
         "d_steps": gan.d_steps,
         "d_optimizer": _describe(gan.d_optimizer),
         "g_optimizer": _describe(gan.g_optimizer),
         "batches": int(dataset.cardinality()),
-        "steps": steps,
+        "steps": int(steps),
+        "variables": len(_variables(gan)),
         "callbacks": [[type(each).__name__, setting] for each, setting in zip(callbacks, settings, strict=True)],
         "data": hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in tf.nest.flatten(first))).hexdigest(),
     }

@@ -316,6 +316,16 @@ def test_an_epoch_with_nan_is_not_kept(path, capsys):
     assert path.read_bytes() == before
 
 
+def test_an_epoch_with_a_loss_that_is_not_finite_is_not_kept(tmp_path, capsys):
+    """Though its gradients, and so the weights, are."""
+    players = losses.minimax()
+    endless = losses.Objective("endless", lambda *logits: players.discriminator(*logits) + math.inf, players.generator)
+    gan, _, _ = train(tmp_path / "run.npz", objective=endless)
+    assert "Training stopped" in capsys.readouterr().out
+    assert all(np.isfinite(variable).all() for variable in state(gan))
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_that_the_last_step_of_an_epoch_spoiled_are_not_kept(path, capsys):
     before = path.read_bytes()
     train(path, callbacks=[Spoil(first=False)])
@@ -333,7 +343,7 @@ def test_a_score_that_is_nan_has_its_place_in_the_history(tmp_path):
 def test_a_dataset_that_was_read_before_is_refused_with_a_hint(tmp_path):
     gan, dataset, checkpoint = build(), data.batches(REAL, 8), Checkpoint(tmp_path / "run.npz")
     gan.fit(dataset, epochs=1, verbose=0, callbacks=[checkpoint])
-    with pytest.raises(ValueError, match=r"Its data: .* Make the dataset anew: one that was read before"):
+    with pytest.raises(ValueError, match=r"Its data: .* A dataset that was read before has another order"):
         gan.fit(dataset, epochs=2, verbose=0, callbacks=[checkpoint])
     gan.fit(data.batches(REAL, 8), epochs=2, verbose=0, callbacks=[checkpoint])
     assert len(checkpoint.history["d_loss"]) == 2
@@ -345,7 +355,19 @@ def test_numbers_of_numpy_are_kept_too(tmp_path):
     for epochs in (1, 2):
         gan = GAN(*networks(), latent_dim=np.int64(2), seed=np.int64(1))
         gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), d_steps=np.int64(2))
-        gan.fit(data.batches(REAL, 8), epochs=epochs, verbose=0, callbacks=[film, checkpoint := Checkpoint(path)])
+        callbacks = [film, checkpoint := Checkpoint(path)]
+        gan.fit(data.batches(REAL, 8), epochs=epochs, steps_per_epoch=np.int64(2), verbose=0, callbacks=callbacks)
+    assert len(checkpoint.history["d_loss"]) == 2
+
+
+def test_settings_of_callbacks_are_compared_as_json_has_them(tmp_path):
+    class Sized(SampleGrid):
+        def get_config(self):
+            return {"size": (2, 2), "names": {1: "one"}}
+
+    for epochs in (1, 2):
+        callbacks = [Sized(rows=2, columns=2), checkpoint := Checkpoint(tmp_path / "run.npz")]
+        build().fit(data.batches(REAL, 8), epochs=epochs, verbose=0, callbacks=callbacks)
     assert len(checkpoint.history["d_loss"]) == 2
 
 

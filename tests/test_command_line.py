@@ -21,7 +21,6 @@ import gan_utils
 from gan_utils import GAN, SampleGrid, data, files, latent, metrics, models, plotting
 from gan_utils import __main__ as command
 
-# Keras 3.15 saves through an interface that NumPy 2 deprecates.
 EPOCHS = 3
 TRAIN = ["train", "--data", "mnist", "--base-filters", "2", "--batch-size", "60", "--latent-dim", "4"]
 TRAIN += ["--learning-rate", "0.01", "--seed", "5"]

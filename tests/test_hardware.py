@@ -128,7 +128,7 @@ several = pytest.mark.skipif(
 def run(script):
     """Runs a script of this folder, and returns the JSON it ends with."""
     path = pathlib.Path(__file__).with_name(script)
-    child = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=300)
+    child = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=600)
     assert child.returncode == 0, child.stderr[-3000:]
     return json.loads(child.stdout.splitlines()[-1])
 
@@ -189,6 +189,8 @@ def test_a_strategy_of_one_device_trains_as_none(kind):
 def test_two_worker_processes_train_as_one():
     first, second = run("workers.py")
     assert first["together"] == second["together"] == first["resumed"] == second["resumed"]
+    told = "The machines would go on after epochs [3, 0]. Give them one file in a folder that all read."
+    assert first["apart"] == second["apart"] == told
     assert sorted(first["together"]) == ["D(G(z))", "D(x)", "d_loss", "g_loss", "samples", "weights"]
     for name, values in first["alone"].items():
         np.testing.assert_allclose(first["together"][name], values, atol=1e-5, err_msg=name)
