@@ -270,19 +270,16 @@ def test_a_training_in_parts_equals_one_in_one_piece(run, tmp_path, monkeypatch,
 
 
 def test_the_best_model_is_that_of_the_lowest_score_also_after_a_resume(tmp_path, monkeypatch, capsys):
-    scores = iter([3.0, 1.0, 2.0, np.nan])
+    scores = iter([np.nan, 1.0, 2.0])
     monkeypatch.setattr(metrics, "frechet_distance", lambda *features: next(scores))
     train = [*TRAIN, "--output", str(tmp_path)]
     assert command.main([*train, "--epochs", "2"]) == 0
     assert "Best: epoch 2, Fréchet distance 1.0 of 32 samples.\n" in capsys.readouterr().out
     second = weights(tmp_path / "last.keras")
     assert command.main([*train, "--epochs", "3", "--resume"]) == 0
-    assert [row[-1] for row in log(tmp_path)] == ["frechet_distance", "3.0", "1.0", "2.0"]
+    assert [row[-1] for row in log(tmp_path)] == ["frechet_distance", "nan", "1.0", "2.0"]
     np.testing.assert_array_equal(weights(tmp_path / "best.keras"), second)
     assert not np.array_equal(weights(tmp_path / "last.keras"), second)
-    assert command.main([*train, "--epochs", "4", "--resume"]) == 0
-    assert log(tmp_path)[-1][-1] == "nan"
-    np.testing.assert_array_equal(weights(tmp_path / "best.keras"), second)
 
 
 def test_an_epoch_that_spoils_the_weights_is_told_and_not_kept(tmp_path, monkeypatch, capsys):
