@@ -5,6 +5,7 @@ Keras' `BackupAndRestore` keeps neither the state of the noise, nor the order of
 
 import hashlib
 import json
+import operator
 import pathlib
 import re
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[Any]) -> int:
         """Puts everything back to where the file left it, and returns the number of epochs done; 0 without a file."""
         self.others = [callback for callback in callbacks if hasattr(callback, "get_state")]
-        self.identity = json.loads(json.dumps(_identify(gan, dataset, steps, self.others)))  # as a file holds it
+        identity = _identify(gan, dataset, steps, self.others)
+        self.identity = json.loads(json.dumps(identity, default=operator.index))  # as a file holds it
         self.history = {}
         header, arrays = self._read() if self.path.is_file() else ({"epochs": 0}, [])
         if arrays:
@@ -77,6 +79,8 @@ class Checkpoint(keras.callbacks.Callback):
             return
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
+        if not self.model.distribute_strategy.extended.should_checkpoint:  # another machine writes
+            return
         states = [callback.get_state() for callback in self.others]
         header = {
             "epochs": epoch + 1,
@@ -85,8 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
             "states": [list(state) for state in states],
         }
         arrays += [value for state in states for value in state.values()]
-        if self.model.distribute_strategy.extended.should_checkpoint:  # not so for all machines but one
-            self._write({**header, "arrays": len(arrays)}, arrays)
+        self._write({**header, "arrays": len(arrays)}, arrays)
 
     def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
         def write(path: pathlib.Path) -> None:
@@ -135,7 +138,6 @@ def _variables(gan: keras.Model) -> list[keras.Variable]:
 def _identify(gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[Any]) -> dict[str, Any]:
     """What must be the same when a training goes on."""
     first = next(iter(dataset))
-    settings = [callback.get_config() if hasattr(callback, "get_config") else {} for callback in callbacks]
     return {
         "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
         "devices": gan.distribute_strategy.num_replicas_in_sync,
@@ -148,9 +150,9 @@ def _identify(gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks:
         "d_optimizer": _describe(gan.d_optimizer),
         "g_optimizer": _describe(gan.g_optimizer),
         "batches": int(dataset.cardinality()),
-        "steps": int(steps),
+        "steps": steps,
         "variables": len(_variables(gan)),
-        "callbacks": [[type(each).__name__, setting] for each, setting in zip(callbacks, settings, strict=True)],
+        "callbacks": [[type(each).__name__, getattr(each, "get_config", dict)()] for each in callbacks],
         "data": hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in tf.nest.flatten(first))).hexdigest(),
     }
 

@@ -426,7 +426,7 @@ class Score(keras.callbacks.Callback):
 
     def get_config(self) -> dict[str, Any]:
         """What must be the same when a training goes on from a `Checkpoint`."""
-        return {"name": self.name, "samples": int(self.samples), "seed": int(self.seed)}
+        return {"name": self.name, "samples": self.samples, "seed": self.seed}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The seconds so far, for `Checkpoint`."""
@@ -482,7 +482,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def get_config(self) -> dict[str, Any]:
         """What must be the same when a training goes on from a `Checkpoint`."""
-        return {"rows": int(self.rows), "columns": int(self.columns), "seed": int(self.seed)}
+        return {"rows": self.rows, "columns": self.columns, "seed": self.seed}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The frames so far, for `Checkpoint`."""
