@@ -10,13 +10,17 @@ from typing import Any
 _HOMES = {
     "GAN": "training",
     "Checkpoint": "checkpoints",
-    "Progress": "training",
-    "SampleGrid": "training",
-    "Score": "training",
+    "LearningRates": "callbacks",
+    "Progress": "callbacks",
+    "SampleGrid": "callbacks",
+    "Score": "callbacks",
     "budget": "budgets",
     "budget_name": "budgets",
 }
-_MODULES = ["checkpoints", "data", "faces", "latent", "losses", "metrics", "models", "plotting", "training"]
+_MODULES = [
+    *("callbacks", "checkpoints", "data", "faces", "games", "latent", "layers", "losses", "metrics", "models"),
+    *("penalties", "plotting", "training"),
+]
 
 __all__ = [*_HOMES, *_MODULES]
 __version__ = importlib.metadata.version("gan_utils")

@@ -15,7 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_utils import files
+from gan_utils import files, penalties
+
+# What a difference means, where two hashes would tell a reader nothing.
+_DIFFERS = {
+    "data": "Its first batch of data was another one: the images changed (some were added, removed or edited), or they "
+    "come in another order. A dataset that was read before has another order: make it anew.",
+    "generator": "Its generator is built from other layers.",
+    "discriminator": "Its discriminator is built from other layers.",
+}
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -34,7 +42,7 @@ class Checkpoint(keras.callbacks.Callback):
         path: of the file; it and its folder need not exist.
 
     Raises:
-        ValueError: in `GAN.fit`, if the file is damaged, or was written by another training: other networks, data,
+        ValueError: in `GAN.fit`, if the path is a folder or cannot be written, if the file is damaged, or was written by another training: other networks, data,
             objective, optimizers, steps, callbacks that are kept, devices or versions. Nothing has changed then. A
             dataset that shuffles counts as another one once it has been read: make it anew, as in the example.
 
@@ -53,7 +61,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore(self, gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks: Sequence[Any]) -> int:
         """Puts everything back to where the file left it, and returns the number of epochs done; 0 without a file."""
+        files.check_writable(self.path)
         self.others = [callback for callback in callbacks if hasattr(callback, "get_state")]
+        for callback in self.others:
+            callback.set_model(gan)  # a film that belongs to another model begins anew before it takes a state back
         identity = _identify(gan, dataset, steps, self.others)
         self.identity = json.loads(json.dumps(identity, default=operator.index))  # as a file holds it
         self.history = {}
@@ -105,6 +116,8 @@ class Checkpoint(keras.callbacks.Callback):
             header = json.loads(str(header))
             if header["arrays"] != len(arrays):  # ZIP's own sums tell of changes, but not of losses
                 raise ValueError(f"{len(arrays)} arrays, expected {header['arrays']}")
+            if isinstance(header["identity"]["penalty"], bool):  # version 0.1.0 knew only whether there was one
+                header["identity"]["penalty"] = penalties.OWN if header["identity"]["penalty"] else None
             return header, arrays
         except Exception as error:  # NumPy and zipfile raise a dozen kinds where a file is broken
             raise ValueError(
@@ -113,12 +126,13 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _compare(self, stored: dict[str, Any]) -> None:
         for name, here in self.identity.items():
-            if stored.get(name) != here:
-                raise ValueError(
-                    f"The checkpoint {self.path} belongs to another training. Its {name}: {stored.get(name)}; given: "
-                    f"{here}. Name another file, or train with what it was written with."
-                    + (" A dataset that was read before has another order: make it anew." if name == "data" else "")
-                )
+            if stored.get(name) == here:
+                continue
+            differs = _DIFFERS.get(name, f"Its {name}: {stored.get(name)}; given: {here}.")
+            raise ValueError(
+                f"The checkpoint {self.path} belongs to another training. {differs} Name another file, or train with "
+                "what it was written with."
+            )
 
 
 def _check_workers(strategy: tf.distribute.Strategy, epochs: int) -> None:
@@ -145,8 +159,10 @@ def _identify(gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks:
         "discriminator": _digest(gan.discriminator),
         "latent_dim": gan.latent_dim,
         "objective": gan.objective.name,
-        "penalty": gan.penalty is not None,
+        "penalty": None if gan.penalty is None else gan.penalty.name,
         "d_steps": gan.d_steps,
+        "reuse_fakes": gan.reuse_fakes or None,  # as in files of version 0.1.0, which lack it
+        "average": gan.average,
         "d_optimizer": _describe(gan.d_optimizer),
         "g_optimizer": _describe(gan.g_optimizer),
         "batches": int(dataset.cardinality()),

@@ -68,3 +68,25 @@ def check_images(images: np.ndarray) -> np.ndarray:
             f"Got values from {low:g} to {high:g}, expected [-1, 1]. Bytes become that by gan_utils.data.to_signed."
         )
     return images
+
+
+def check_labels(labels: Any, count: int) -> np.ndarray:
+    """The labels as int32, (count,), if they are whole numbers from −1, which is "unlabelled", on.
+
+    Raises:
+        TypeError: they are no whole numbers: fractions, truth values, one-hot rows of floats.
+        ValueError: there is not one for each sample, or one is below −1 or beyond int32.
+
+    Example:
+        >>> check_labels(np.array([7, 2, -1], np.int8), 3)
+        array([ 7,  2, -1], dtype=int32)
+    """
+    given, labels = labels, as_numbers("labels", labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"Got labels={given!r:.80} of type {labels.dtype}, expected whole numbers, such as 0 … 9.")
+    if labels.shape != (count,):
+        raise ValueError(f"Got labels of shape {labels.shape}, expected ({count},): a whole number for each sample.")
+    if count and not (labels.min() >= -1 and labels.max() < 2**31):
+        low, high = labels.min(), labels.max()
+        raise ValueError(f'Got labels from {low} to {high}, expected at least -1, which is "unlabelled", below 2³¹.')
+    return labels.astype(np.int32)

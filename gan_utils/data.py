@@ -15,13 +15,22 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import ExifTags, Image
 
-from gan_utils.checks import as_numbers, check_images, is_real, is_whole
+from gan_utils.checks import as_numbers, check_images, check_labels, is_real, is_whole
 
 _PACKAGE = pathlib.Path(__file__).parent
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 _FOLDERS = (_PACKAGE.parent / "data", _PACKAGE / "_data")  # a checkout; an installed package
+_TURNS = {  # what rights a photograph, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _MEND = "Restore it with 'git checkout -- data' in a clone of the course, or install gan_utils again."
 
 
@@ -131,58 +140,100 @@ def load_celeba(
     if any(len(row) != 1 + len(names) for row in rows):
         raise ValueError(f"{listed} is damaged, expected a file and {len(names)} values in each line. Unpack it again.")
     files, *flags = zip(*rows[:count], strict=True)
-    images = _read_images(folder / "img_align_celeba", files, 108, image_size, "Unpack them again, or lower `count`.")
+    mend = "Unpack them again, or lower `count`."
+    images, _ = _read_images(folder / "img_align_celeba", files, 108, image_size, mend)
     return images, {name: np.array(values) == "1" for name, values in zip(names, flags, strict=True)}
 
 
-def load_image_folder(folder: str | pathlib.Path, image_size: int = 64) -> np.ndarray:
-    """Your own images: every PNG and JPEG file of a folder and the folders in it, in the order of their names.
+def load_image_folder(
+    folder: str | pathlib.Path, image_size: int = 64, labels: bool = False, skip_broken: bool = False
+) -> np.ndarray | tuple[np.ndarray, np.ndarray, list[str]]:
+    """Your own images, those of a folder and of the folders in it, in the order of their names.
 
-    The middle of each image, the largest square, is kept and resized.
+    The middle of each image, the largest square, is kept and resized. Photographs are turned as their EXIF orientation
+    says, 16 bits become 8, what is transparent becomes white, and a film gives its first frame. Hidden files and
+    folders (`._a.jpg`, `.ipynb_checkpoints`) and files of other kinds are left out; a printed line counts them.
 
     Args:
         folder: the folder of images.
         image_size: side of the square images in pixels.
+        labels: whether the folders directly in `folder` are classes; then each image lies in one of them.
+        skip_broken: whether to go on without images that cannot be used; a printed line counts them.
 
     Returns:
-        float32 in [-1, 1], (samples, image_size, image_size, 3).
+        float32 in [-1, 1], (samples, image_size, image_size, 3). With `labels` also the labels, int64, (samples,), and
+        the list of the names that they number, the subfolders that hold images, in order.
 
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: images are broken, or smaller than `image_size`.
+        ValueError: images are broken, or smaller than `image_size`; with `labels`, an image lies in no subfolder.
 
     Example:
         >>> load_image_folder("nowhere")
         Traceback (most recent call last):
         ...
-        FileNotFoundError: nowhere is missing, or holds no images (.jpg, .jpeg, .png). Name the folder that does.
+        FileNotFoundError: nowhere is missing, or holds no images (.jpg, .jpeg, .png, .webp, .bmp, .gif). Name the ...
     """
+    if not (isinstance(labels, bool) and isinstance(skip_broken, bool)):
+        raise TypeError(f"Got labels={labels!r:.80} and skip_broken={skip_broken!r:.80}, expected True or False.")
     folder = pathlib.Path(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not paths:
-        where, kinds = folder.as_posix(), ", ".join(_SUFFIXES)
+    files = _list_images(folder)
+    names, numbers = _label(files) if labels else ([], np.zeros(len(files), np.int64))
+    mend = "Replace or remove them" + ("." if skip_broken else ", or go on without them by skip_broken=True.")
+    images, used = _read_images(folder, files, None, image_size, mend, skip_broken)
+    lost = sorted(set(numbers) - set(numbers[used]))
+    if lost:
+        raise ValueError(f"All images of {[names[label] for label in lost]} are broken. Replace or remove them.")
+    return (images, numbers[used], names) if labels else images
+
+
+def _list_images(folder: pathlib.Path) -> list[str]:
+    """Paths below the folder of the images in it. Prints how many other files are there, and why they are left out."""
+    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    seen = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    images = [path.as_posix() for path in seen if path.suffix.lower() in _SUFFIXES]
+    hidden, others = len(paths) - len(seen), len(seen) - len(images)
+    where, kinds = folder.as_posix(), ", ".join(_SUFFIXES)
+    if hidden or others:
+        found = sorted({path.suffix.lower() or path.name for path in seen} - {*_SUFFIXES})
+        some = f" ({', '.join(found[:5])}{', …' if found[5:] else ''}; read are {kinds})" if found else ""
+        print(f"{where}: left out {hidden} hidden files and {others} of other kinds{some}.")
+    if not images:
         raise FileNotFoundError(f"{where} is missing, or holds no images ({kinds}). Name the folder that does.")
-    files = [path.relative_to(folder).as_posix() for path in paths]
-    return _read_images(folder, files, None, image_size, "Replace or remove them.")
+    return images
+
+
+def _label(files: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The names of the folders that the files lie in, and the number of each file's folder among them."""
+    loose = [file for file in files if "/" not in file]
+    if loose:
+        raise ValueError(f"{len(loose)} images, such as {loose[0]}, lie in no subfolder, expected one for each label.")
+    classes = [file.split("/")[0] for file in files]
+    names = sorted(set(classes))
+    return names, np.array([names.index(name) for name in classes], dtype=np.int64)
 
 
 def _read_images(
-    folder: pathlib.Path, files: Sequence[str], side: int | None, image_size: int, mend: str
-) -> np.ndarray:
+    folder: pathlib.Path, files: Sequence[str], side: int | None, image_size: int, mend: str, skip: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images, and of which files they are, (files,) of bool: of all, unless broken ones are skipped."""
     if not is_whole(image_size):
         raise ValueError(f"Got image_size={image_size!r}, expected a whole number of at least 1.")
-    images = np.empty((len(files), image_size, image_size, 3), dtype=np.uint8)
+    images, used = np.empty((len(files), image_size, image_size, 3), dtype=np.uint8), np.ones(len(files), dtype=bool)
     broken = []
-    for image, file in zip(images, files, strict=True):
+    for index, file in enumerate(files):
         try:
-            image[...] = _crop(folder / file, side, image_size)
+            images[index] = _crop(folder / file, side, image_size)
         except Exception as problem:  # Pillow raises a dozen kinds where a file is broken
+            used[index] = False
             broken.append((file, problem))
-    if broken:
+    some = "; ".join(f"{file}: {problem}" for file, problem in broken[:3])
+    if broken and not (skip and used.any()):
         kind = FileNotFoundError if all(isinstance(problem, FileNotFoundError) for _, problem in broken) else ValueError
-        some = "; ".join(f"{file}: {problem}" for file, problem in broken[:3])
         raise kind(f"{len(broken)} of {len(files)} images cannot be used: {some}. {mend}")
-    return to_signed(images)
+    if broken:
+        print(f"{folder.as_posix()}: left out {len(broken)} of {len(files)} images, which cannot be used: {some}.")
+    return to_signed(images[used] if broken else images), used
 
 
 def _crop(path: pathlib.Path, side: int | None, image_size: int) -> np.ndarray:
@@ -191,10 +242,39 @@ def _crop(path: pathlib.Path, side: int | None, image_size: int) -> np.ndarray:
         least = side or image_size
         if min(image.size) < least:
             raise ValueError(f"{image.width}×{image.height} pixels, expected at least {least}×{least}")
-        side = side or min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
+        upright = _in_colour(_upright(image))
+        side = side or min(upright.size)
+        left, top = (upright.width - side) // 2, (upright.height - side) // 2
         box = (left, top, left + side, top + side)
-        return np.asarray(image.convert("RGB").resize((image_size, image_size), Image.Resampling.BILINEAR, box=box))
+        return np.asarray(upright.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says. A damaged EXIF part turns nothing: the picture may be whole."""
+    image.load()
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # as many kinds as there are of damage
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    """In the mode RGB. Pillow alone would cut 16 bits off at 255, and show what transparency hides."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, expected 8 or 16 bits")
+    hidden = image.info.get("transparency")
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image)
+        if pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError(f"pixels from {pixels.min()} to {pixels.max()}, expected 0 … 65535 of 16 bits")
+        shades = np.rint(pixels / 257.0).astype(np.uint8)  # 65535 is 255·257
+        return Image.fromarray(np.where(pixels == hidden, np.uint8(255), shades)).convert("RGB")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or hidden is not None:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
 
 
 def shipped_file(name: str) -> pathlib.Path:
@@ -304,7 +384,7 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     return np.rint((images + 1.0) * 127.5).astype(np.uint8)
 
 
-def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Dataset:
+def batches(samples: np.ndarray, batch_size: int, seed: int = 0, labels: np.ndarray | None = None) -> tf.data.Dataset:
     """A pipeline of minibatches for `GAN.fit`: all samples once an epoch, in a new order each epoch.
 
     The last batch of an epoch holds what is left. The same seed gives the same orders, after the same
@@ -314,17 +394,24 @@ def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Data
         samples: images (samples, height, width, channels) in [-1, 1], or vectors (samples, features) in any range.
         batch_size: samples in a minibatch.
         seed: of the shuffling.
+        labels: for a game with labels, a whole number for each sample, (samples,); −1 is "unlabelled".
 
     Returns:
-        A dataset of float32 batches, (batch, …).
+        A dataset of float32 batches, (batch, …); with labels, of pairs of such a batch and its labels, int32, (batch,).
+        The labels do not change the order.
 
     Raises:
-        ValueError: no samples, a rank other than 2 or 4, NaN, images outside [-1, 1], or a batch size below 1.
+        TypeError: the labels are no whole numbers.
+        ValueError: no samples, a rank other than 2 or 4, NaN, images outside [-1, 1], a batch size below 1, labels of
+            another number or below −1.
 
     Example:
         >>> dataset = batches(np.zeros((10, 28, 28, 1)), batch_size=4)
         >>> print([len(batch) for batch in dataset])
         [4, 4, 2]
+        >>> dataset = batches(np.zeros((10, 28, 28, 1)), batch_size=4, labels=np.arange(10))
+        >>> print([(len(images), len(labels)) for images, labels in dataset])
+        [(4, 4), (4, 4), (2, 2)]
     """
     with np.errstate(over="ignore"):  # it becomes infinite, which is refused
         samples = as_numbers("samples", samples).astype(np.float32, copy=False)
@@ -340,9 +427,12 @@ def batches(samples: np.ndarray, batch_size: int, seed: int = 0) -> tf.data.Data
     if not is_whole(batch_size):
         raise ValueError(f"Got batch_size={batch_size!r}, expected a whole number of at least 1.")
     # Shuffling indices and gathering whole batches is many times cheaper than moving images one by one.
-    table = tf.constant(samples)
-    order = tf.data.Dataset.range(len(samples)).shuffle(len(samples), seed=seed)
-    return order.batch(batch_size).map(lambda indices: tf.gather(table, indices)).prefetch(tf.data.AUTOTUNE)
+    tables = tf.constant(samples)
+    if labels is not None:
+        tables = tables, tf.constant(check_labels(labels, len(samples)))
+    order = tf.data.Dataset.range(len(samples)).shuffle(len(samples), seed=seed).batch(batch_size)
+    gather = lambda indices: tf.nest.map_structure(lambda table: tf.gather(table, indices), tables)  # noqa: E731
+    return order.map(gather).prefetch(tf.data.AUTOTUNE)
 
 
 def gaussian_mixture(samples: int, centers: np.ndarray, std: float, seed: int = 0) -> np.ndarray:

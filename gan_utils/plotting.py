@@ -5,12 +5,13 @@ import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
+import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from gan_utils.checks import as_numbers, check_images, is_real, is_whole
 
@@ -207,21 +208,67 @@ def figure_frame(figure: Figure, dpi: int = 75) -> np.ndarray:
     return pixels
 
 
-def write_gif(frames: Sequence[np.ndarray], path: str | pathlib.Path, seconds: float = 0.2) -> None:
+def film_frame(images: np.ndarray, columns: int, caption: str = "", height: int = 80) -> np.ndarray:
+    """Lays images out as `tile` does, large enough to be looked at, under a caption: one frame of a film.
+
+    Args:
+        images: (samples, height, width, channels) in [-1, 1], with 1 or 3 channels.
+        columns: images in a row.
+        caption: what stands above, such as "epoch 3", in a strip whose height does not depend on it; "" for no strip.
+        height: of one image in the frame, at least, in pixels; each of its own pixels becomes a square of them.
+
+    Returns:
+        uint8, (height, width) of gray images, in 32 even shades, (height, width, 3) of colour.
+
+    Raises:
+        TypeError: the caption is no text.
+        ValueError: `tile` refuses the images or `columns`, or the height is below 1.
+
+    Example:
+        >>> print(film_frame(np.zeros((32, 28, 28, 1)), columns=8).shape)
+        (354, 714)
+    """
+    if not (isinstance(caption, str) and is_whole(height)):
+        kind = ValueError if isinstance(caption, str) else TypeError
+        raise kind(f"Got caption={caption!r:.80} and height={height!r}, expected text, and at least 1 pixel.")
+    pixels = np.rint((tile(images, columns) + 1.0) * 127.5).astype(np.uint8)
+    times = math.ceil(height / np.shape(images)[1])
+    pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    frame = np.concatenate([_strip(caption, pixels), pixels]) if caption else pixels
+    # With a palette of its own for each frame, gray films would take half as much again.
+    return np.rint(np.rint(frame / 255.0 * 31.0) / 31.0 * 255.0).astype(np.uint8) if frame.ndim == 2 else frame
+
+
+def _strip(caption: str, below: np.ndarray) -> np.ndarray:
+    """A light strip as wide as the pixels below it, (height, width) or (height, width, 3), with dark text."""
+    width = below.shape[1]
+    size = max(16, width // 32)  # legible where a page shows the film in 640 pixels
+    strip = Image.new("L" if below.ndim == 2 else "RGB", (width, size * 3 // 2), "white")
+    for smaller in range(size, 0, -1):
+        font = ImageFont.load_default(smaller)
+        if font.getlength(caption) <= 0.96 * width:
+            break
+    # Text that begins at one place does not sway when a number grows.
+    ImageDraw.Draw(strip).text((width // 50, strip.height // 2), caption, "black", font, anchor="lm")
+    return np.asarray(strip)
+
+
+def write_gif(frames: Iterable[np.ndarray], path: str | pathlib.Path, seconds: float = 0.2) -> None:
     """Writes frames as a GIF that repeats and rests for a second on its last frame.
 
     Args:
-        frames: uint8 arrays of one shape, (height, width) or (height, width, 3).
-        path: where to; folders that are missing are made.
+        frames: uint8 arrays of one shape, (height, width) or (height, width, 3); a generator of them will do.
+        path: where to, a name that ends in .gif; folders that are missing are made.
         seconds: time that each frame stays.
 
     Raises:
-        ValueError: no frames, frames of several or other shapes, pixels that are not uint8, or no time.
+        ValueError: no frames, frames of several or other shapes, pixels that are not uint8, no time, or another name.
+        OSError: the file cannot be written.
 
     Example:
         >>> write_gif([np.zeros((8, 8), np.uint8)] * 2, "build/example.gif")
     """
-    frames = frames if isinstance(frames, Iterable) else [frames]
+    frames = list(frames) if isinstance(frames, Iterable) else [frames]
     shapes = {(np.shape(frame), str(getattr(frame, "dtype", type(frame)))) for frame in frames}
     pictures = all(len(shape) > 1 and 0 not in shape and shape[2:] in ((), (3,)) for shape, _ in shapes)
     if not pictures or len(shapes) != 1 or any(kind != "uint8" for _, kind in shapes):
@@ -230,11 +277,14 @@ def write_gif(frames: Sequence[np.ndarray], path: str | pathlib.Path, seconds: f
     if not (is_real(seconds) and seconds > 0):
         raise ValueError(f"Got seconds={seconds!r}, expected a number above 0.")
     path = pathlib.Path(path)
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"Got path={path.as_posix()!r}, expected a name that ends in .gif.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 32 shades are enough for digits and curves, and a film has to fit into a notebook.
-    first, *others = [Image.fromarray(frame).quantize(32, dither=Image.Dither.NONE) for frame in frames]
-    durations = [1000 * seconds] * len(others) + [1000]  # milliseconds
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+    durations = [*[1000 * seconds] * (len(frames) - 1), 1000]  # milliseconds
+    # 5 bits, 32 shades, are enough for digits and curves, and a film has to fit into a notebook.
+    options = {"is_batch": True, "save_all": True, "bits": 5, "duration": durations, "loop": 0}
+    with open(path, "wb") as file:  # imageio would look for archives and addresses in a name
+        iio.imwrite(file, np.stack(frames), plugin="pillow", extension=".gif", **options)
 
 
 def show_gif(path: str | pathlib.Path, width: int = 640) -> HTML:

@@ -181,6 +181,48 @@ def test_vectors_may_have_any_range():
     assert batch.numpy().ravel().tolist() == [1000.0, 1000.0]
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, list])
+def test_batches_with_labels_come_in_the_order_of_batches_without(kind):
+    samples = np.arange(40.0)[:, np.newaxis]
+    labels = (np.arange(40) % 11 - 1).tolist() if kind is list else (np.arange(40) % 11 - 1).astype(kind)
+    labelled, plain = data.batches(samples, 16, seed=3, labels=labels), data.batches(samples, 16, seed=3)
+    assert [(spec.shape.as_list(), spec.dtype.name) for spec in labelled.element_spec] == [
+        ([None, 1], "float32"),
+        ([None], "int32"),
+    ]
+    assert len(labelled) == 3
+    for _ in range(2):  # epochs
+        for (batch, its_labels), expected in zip(labelled, plain, strict=True):
+            np.testing.assert_array_equal(batch, expected)
+            np.testing.assert_array_equal(its_labels, batch.numpy()[:, 0] % 11 - 1)
+
+
+def test_unsigned_labels_are_labels_too():
+    ((_, labels),) = data.batches(np.zeros((2, 1)), 2, labels=np.array([255, 255], np.uint8))
+    assert labels.numpy().tolist() == [255, 255]
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ([0, 1, 2], ValueError, r"labels of shape \(3,\), expected \(4,\): a whole number for each sample"),
+        (np.zeros((4, 1), int), ValueError, r"labels of shape \(4, 1\), expected \(4,\)"),
+        (np.zeros((4, 10), int), ValueError, r"labels of shape \(4, 10\), expected \(4,\)"),
+        (7, ValueError, r"labels of shape \(\), expected \(4,\)"),
+        ([0, 1, 2, -2], ValueError, r'labels from -2 to 2, expected at least -1, which is "unlabelled"'),
+        ([0, 1, 2, 2**31], ValueError, r"labels from 0 to 2147483648, expected .*below 2³¹"),
+        (np.array([0, 2**64 - 1] * 2, np.uint64), ValueError, r"labels from 0 to 18446744073709551615, expected"),
+        ([0.0, 1.0, 2.0, 3.0], TypeError, r"labels=\[0.0, .* of type float64, expected whole numbers"),
+        ([True, False, True, False], TypeError, r"labels=\[True, .* of type bool, expected whole numbers"),
+        (["cat", "dog", "cat", "dog"], TypeError, r"Got labels=\['cat', 'dog'.*expected real numbers"),
+        ([0, 1, None, 2], TypeError, r"Got labels=\[0, 1, None, 2\], expected real numbers"),
+    ],
+)
+def test_labels_that_are_none_are_refused(labels, error, message):
+    with pytest.raises(error, match=message):
+        data.batches(np.zeros((4, 2)), 2, labels=labels)
+
+
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
@@ -376,12 +418,244 @@ def test_gray_images_and_palettes_become_colour(tmp_path):
     np.testing.assert_array_equal(data.load_image_folder(tmp_path, 8), np.ones((3, 8, 8, 3)))
 
 
+def of_one_image(folder, image, name="a.png", size=None, **options):
+    """Bytes that are loaded of an image, (height, width, 3), once it is saved as the only one of a folder."""
+    image.save(folder / name, **options)
+    (loaded,) = data.to_bytes(data.load_image_folder(folder, size or min(image.size)))
+    return loaded
+
+
+@pytest.mark.parametrize(("kind", "form"), [("<u2", "PNG"), ("<u2", "TIFF"), (">u2", "TIFF"), ("<i4", "TIFF")])
+def test_sixteen_bits_become_eight(tmp_path, kind, form):
+    # 257·v is v in eight bits; half a step of 257 more is rounded up, one less is rounded down.
+    shades = [0, 1, 128, 129, 255, 257, 10_000, 257 * 200, 257 * 200 + 128, 257 * 200 + 129, 65_535]
+    expected = [0, 0, 0, 1, 1, 1, 39, 200, 200, 201, 255]
+    pixels = np.array(shades, kind)[np.newaxis].repeat(11, axis=0)
+    loaded = of_one_image(tmp_path, Image.fromarray(pixels), format=form)
+    np.testing.assert_array_equal(loaded, np.tile(np.array(expected)[:, np.newaxis], (11, 1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((4, 4), 0.5, np.float32), "floating-point pixels, expected 8 or 16 bits"),
+        (np.full((4, 4), 65_536, np.int32), r"pixels from 65536 to 65536, expected 0 … 65535"),
+        (np.full((4, 4), -1, np.int32), r"pixels from -1 to -1, expected 0 … 65535"),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused(tmp_path, pixels, message):
+    with pytest.raises(ValueError, match=rf"1 of 1 images cannot be used: a\.png: {message}"):
+        of_one_image(tmp_path, Image.fromarray(pixels), format="TIFF")
+
+
+def transparent(mode, color, alpha):
+    """An image of 4×4 pixels of one colour, transparent in its left half and as `alpha` says in its right half."""
+    image = Image.new(mode, (4, 4), (*color, 0))
+    image.paste((*color, alpha), (2, 0, 4, 4))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "options"),
+    [("RGBA", "a.png", {}), ("LA", "a.png", {}), ("RGBA", "a.webp", {"lossless": True, "exact": True})],
+)
+def test_what_is_transparent_is_white(tmp_path, mode, name, options):
+    black = (0,) * (len(mode) - 1)
+    loaded = of_one_image(tmp_path, transparent(mode, black, 64), name, **options)
+    assert loaded[:, :2].min() == 255
+    np.testing.assert_array_equal(loaded[:, 2:], np.full((4, 2, 3), 255 - 64))  # a quarter black
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "name", "hidden"),
+    [
+        ("P", 1, "a.png", 1),
+        ("P", 1, "a.png", b"\xff\x00"),
+        ("P", 1, "a.gif", 1),
+        ("L", 7, "a.png", 7),
+        ("RGB", (7, 8, 9), "a.png", (7, 8, 9)),
+    ],
+)
+def test_a_colour_that_stands_for_transparent_is_white(tmp_path, mode, color, name, hidden):
+    image = Image.new(mode, (4, 4), 0)
+    image.paste(color, (2, 0, 4, 4))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 200, 0, 0])
+    loaded = of_one_image(tmp_path, image, name, transparency=hidden)
+    assert loaded[:, :2].max() == 0
+    assert loaded[:, 2:].min() == 255
+
+
+def test_a_shade_of_sixteen_bits_that_stands_for_transparent_is_white(tmp_path):
+    rows = [b"\0" + struct.pack(">2H", 700, 0)] * 2
+    (tmp_path / "a.png").write_bytes(png(2, 2, 16, 0, tRNS=struct.pack(">H", 700), IDAT=zlib.compress(b"".join(rows))))
+    (loaded,) = data.to_bytes(data.load_image_folder(tmp_path, 2))
+    assert loaded[..., 1].tolist() == [[255, 0], [255, 0]]
+
+
+def test_bits_and_printers_inks_become_colour(tmp_path):
+    bits = Image.fromarray(np.eye(8, dtype=bool))
+    np.testing.assert_array_equal(of_one_image(tmp_path, bits)[..., 1], 255 * np.eye(8))
+    inks = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    (tmp_path / "a.png").unlink()
+    np.testing.assert_allclose(of_one_image(tmp_path, inks, "a.jpg", quality=95)[4, 4], [255, 0, 0], atol=3)
+
+
+CORNERS = np.array([[10, 20, 30], [40, 50, 60]], np.uint8).repeat(3, axis=0)[:, [0, 0, 0, 1, 1, 1, 2, 2, 2]]  # 6×9
+UPRIGHT = {  # by the orientation: where the first row and the first column of the stored pixels belong
+    1: CORNERS,  # top, left
+    2: CORNERS[:, ::-1],  # top, right
+    3: CORNERS[::-1, ::-1],  # bottom, right
+    4: CORNERS[::-1],  # bottom, left
+    5: CORNERS.T,  # left, top
+    6: CORNERS.T[:, ::-1],  # right, top
+    7: CORNERS.T[::-1, ::-1],  # right, bottom
+    8: CORNERS.T[::-1],  # left, bottom
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_photograph_is_turned_upright(tmp_path, orientation, mode):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(CORNERS if mode == "L" else CORNERS.astype(np.uint16) * 257)
+    loaded = of_one_image(tmp_path, stored, exif=exif)[..., 0]
+    upright = UPRIGHT[orientation]
+    top, left = (upright.shape[0] - 6) // 2, (upright.shape[1] - 6) // 2
+    np.testing.assert_array_equal(loaded, upright[top : top + 6, left : left + 6])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
+def test_photographs_of_any_kind_are_turned(tmp_path, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as a telephone held upright writes it
+    photo = Image.new("RGB", (16, 16), "red")
+    photo.paste("blue", (0, 0, 8, 16))
+    loaded = of_one_image(tmp_path, photo, name, exif=exif, quality=95)
+    np.testing.assert_allclose(loaded[[2, -2], 8], [[0, 0, 255], [255, 0, 0]], atol=12)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0" + b"\xff" * 40, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03", b""])
+def test_an_image_whose_orientation_cannot_be_read_stays_as_it_is(tmp_path, exif):
+    loaded = of_one_image(tmp_path, Image.fromarray(CORNERS), exif=exif)[..., 0]
+    np.testing.assert_array_equal(loaded, CORNERS[:, 1:7])
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.BMP", "a.gif", "a.webp", "a.png"])
+def test_other_kinds_of_images_are_read(tmp_path, name):
+    options = {"lossless": True} if name == "a.webp" else {}
+    loaded = of_one_image(tmp_path, Image.fromarray(np.arange(0, 256, 16, np.uint8).reshape(4, 4)), name, **options)
+    np.testing.assert_array_equal(loaded[..., 2], np.arange(0, 256, 16).reshape(4, 4))
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
+def test_a_film_gives_its_first_frame(tmp_path, name):
+    first, *others = (Image.new("L", (8, 8), shade) for shade in (0, 100, 200))
+    loaded = of_one_image(tmp_path, first, name, save_all=True, append_images=others)
+    np.testing.assert_allclose(loaded, 0, atol=2)
+
+
+def test_what_is_left_out_of_a_folder_is_counted_in_a_line(photos, capsys):
+    data.load_image_folder(photos, 16)
+    assert capsys.readouterr().out == (
+        f"{photos.as_posix()}: left out 0 hidden files and 1 of other kinds (.txt; read are .jpg, .jpeg, .png, .webp, "
+        ".bmp, .gif).\n"
+    )
+    (photos / "notes.txt").unlink()
+    whole = data.load_image_folder(photos, 16)
+    assert not capsys.readouterr().out
+    for name in (".ipynb_checkpoints/a-checkpoint.png", "more/.thumbs/deep/a.jpg", "._B.JPG", ".DS_Store"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(b"no image")
+    np.testing.assert_array_equal(data.load_image_folder(photos, 16), whole)
+    assert capsys.readouterr().out == f"{photos.as_posix()}: left out 4 hidden files and 0 of other kinds.\n"
+    for name in ("a.heic", "a.tif", "b.TIF", "a.cr2", "a.mp4", "a.psd", "README", "z.zip"):
+        (photos / name).touch()
+    data.load_image_folder(photos, 16)
+    assert "4 hidden files and 8 of other kinds (.cr2, .heic, .mp4, .psd, .tif, …; read are" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_itself_in_a_hidden_one_is_read(tmp_path):
+    (tmp_path / ".cache").mkdir()
+    assert of_one_image(tmp_path / ".cache", Image.new("L", (4, 4))).shape == (4, 4, 3)
+
+
+@pytest.fixture
+def animals(tmp_path):
+    """Two classes, 'Zebra' before 'ant' as capital letters are, with an image in a folder of a folder."""
+    folder = tmp_path / "animals"
+    for shade, name in enumerate(("ant/a.png", "ant/more/b.png", "Zebra/c.png", "Zebra/d.bmp", "ant/z.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 10 * shade).save(folder / name)
+    (folder / "empty").mkdir()
+    (folder / ".trash").mkdir()
+    Image.new("L", (8, 8)).save(folder / ".trash" / "e.png")
+    return folder
+
+
+def test_each_subfolder_is_a_label(animals):
+    images, labels, names = data.load_image_folder(animals, 8, labels=True)
+    assert names == ["Zebra", "ant"]
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 0, 1, 1, 1]
+    assert data.to_bytes(images)[:, 0, 0, 0].tolist() == [20, 30, 0, 10, 40]
+    np.testing.assert_array_equal(data.load_image_folder(animals, 8), images)
+
+
+def test_an_image_without_a_subfolder_has_no_label(animals):
+    Image.new("L", (8, 8)).save(animals / "loose.png")
+    with pytest.raises(ValueError, match=r"1 images, such as loose\.png, lie in no subfolder, expected one"):
+        data.load_image_folder(animals, 8, labels=True)
+    assert len(data.load_image_folder(animals, 8)) == 6
+
+
+def test_broken_images_are_left_out_where_one_asks_for_it(animals, capsys):
+    (animals / "ant" / "a.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"1 of 5 images .*: ant/a\.png: .*or go on without them by skip_broken=True"):
+        data.load_image_folder(animals, 8, labels=True)
+    capsys.readouterr()
+    images, labels, names = data.load_image_folder(animals, 8, labels=True, skip_broken=True)
+    assert (labels.tolist(), names) == ([0, 0, 1, 1], ["Zebra", "ant"])
+    assert data.to_bytes(images)[:, 0, 0, 0].tolist() == [20, 30, 10, 40]
+    _, line, _ = capsys.readouterr().out.split("\n")
+    assert line.startswith(f"{animals.as_posix()}: left out 1 of 5 images, which cannot be used: ant/a.png: ")
+    np.testing.assert_array_equal(data.load_image_folder(animals, 8, skip_broken=True), images)
+
+
+def test_the_first_three_broken_images_are_named(animals, capsys):
+    for name in ("ant/a.png", "ant/more/b.png", "Zebra/c.png", "Zebra/d.bmp"):
+        (animals / name).write_bytes(b"no image")
+    assert len(data.load_image_folder(animals, 8, skip_broken=True)) == 1
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert [name in line for name in ("Zebra/c.png", "Zebra/d.bmp", "ant/a.png", "ant/more/b.png")] == [True] * 3 + [
+        False
+    ]
+    with pytest.raises(ValueError, match=r"All images of \['Zebra'\] are broken"):
+        data.load_image_folder(animals, 8, labels=True, skip_broken=True)
+    (animals / "ant/z.png").unlink()
+    with pytest.raises(ValueError, match=r"4 of 4 images cannot be used: .*Replace or remove them\.$"):
+        data.load_image_folder(animals, 8, skip_broken=True)
+
+
+def test_labels_and_skip_broken_are_true_or_false(animals):
+    with pytest.raises(TypeError, match=r"Got labels=\[0, 1\] and skip_broken=False, expected True or False"):
+        data.load_image_folder(animals, 8, labels=[0, 1])
+    with pytest.raises(TypeError, match=r"Got labels=False and skip_broken='yes', expected True or False"):
+        data.load_image_folder(animals, 8, skip_broken="yes")
+
+
+def png(width, height, bits, kind, **chunks):
+    """A file that holds what Pillow would not write there."""
+    chunks = {"IHDR": struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0), **chunks, "IEND": b""}
+    named = [(name.encode(), content) for name, content in chunks.items()]
+    parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in named]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
+
+
 def png_that_claims(width, height):
     """A file of a few bytes whose header announces an image of that size."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    parts = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks]
-    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
+    return png(width, height, 8, 2, IDAT=zlib.compress(b""))
 
 
 def test_images_of_a_folder_that_cannot_be_used_are_counted_and_the_first_three_named(photos):

@@ -95,6 +95,135 @@ def test_a_head_that_turns_right_is_the_mirror_image_of_one_that_turns_left():
     assert lips.mean() > 17
 
 
+SIDE = 128
+PLACES = (np.arange(SIDE) + 0.5) * 2.0 / SIDE - 1.0  # x of each column, y of each row
+PIXEL = 2.0 / SIDE
+
+
+def large(turn=0.0, **attributes):
+    """Bytes of the plain face, short of hair, (rows, columns, 3)."""
+    plain = {**FACE, "hair_style": np.zeros(1), "turn": np.array([turn])}
+    return (
+        faces.draw({**plain, **{name: np.array([v], float) for name, v in attributes.items()}}, SIDE)[0] + 1
+    ) * 127.5
+
+
+def row(y):
+    return int((y + 1.0) / PIXEL)
+
+
+def spans(turn, y, **attributes):
+    """The row nearest to y, and where it changes with an attribute: x of the first and last pixel of each run."""
+    change = np.abs(large(turn, **attributes) - large(turn))[row(y)].max(axis=-1) > 40
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], change, [False]])))
+    return PLACES[row(y)], PLACES[np.minimum(edges, SIDE - 1)].reshape(-1, 2) - [0.0, PIXEL]
+
+
+@pytest.mark.parametrize("turn", [-0.8, 0.0, 0.8])
+def test_a_head_turns_with_all_that_is_in_its_face(turn):
+    """Each part by the formula of where it is drawn: the farther it stands out, the farther it moves."""
+    face = large(turn)
+    rows, red = slice(row(0.3), row(0.5)), face[..., 0] - face[..., 1] > 90
+    lips = PLACES[np.nonzero(red[rows])[1]]
+    assert lips.mean() == pytest.approx(0.18 * turn, abs=PIXEL)
+    dark = face[row(-0.03)].max(axis=-1) < 60
+    pupils = PLACES[dark & (abs(PLACES) < 0.5)]
+    assert pupils.mean() == pytest.approx(0.26 * turn, abs=PIXEL)
+    apart = pupils[pupils > 0.26 * turn].mean() - pupils[pupils < 0.26 * turn].mean()
+    assert apart == pytest.approx(2 * (0.225 - 0.03 * turn**2), abs=PIXEL)
+    skin = np.array([255, 219, 190])
+    eyes = PLACES[(np.abs(face[row(-0.04)] - skin).max(axis=-1) > 40) & (abs(PLACES - 0.05 * turn) < 0.49)]
+    assert (eyes.min() + eyes.max()) / 2 == pytest.approx(0.21 * turn, abs=PIXEL)
+    assert np.ptp(eyes) == pytest.approx(2 * (0.225 - 0.03 * turn**2 + 0.135), abs=2 * PIXEL)
+    nose = PLACES[np.abs(face[row(0.17)] - 0.78 * skin).max(axis=-1) < 3]
+    assert nose.mean() == pytest.approx(0.27 * turn, abs=PIXEL)
+    assert np.ptp(nose) == pytest.approx(0.15 - PIXEL, abs=2 * PIXEL)
+
+
+@pytest.mark.parametrize("turn", [-0.8, 0.0, 0.8])
+def test_a_head_turns_with_all_that_is_round_its_face(turn):
+    _, [(left, right)] = spans(turn, 0.35, skin=1.0)
+    assert (left + right) / 2 == pytest.approx(0.05 * turn, abs=PIXEL)
+    y, changes = spans(turn, -0.29, hair_color=2)  # above the brows; there −0.30 + 0.10·cos 4u is y
+    assert changes.mean() == pytest.approx(0.22 * turn, abs=PIXEL)
+    assert np.ptp(changes) == pytest.approx(2 * np.arccos((y + 0.30) / 0.10) / 4, abs=2 * PIXEL)
+    y, ((_, gap_left), (gap_right, _)) = spans(turn, 0.2, beard=1)  # between the cheeks, where y is 0.26 − 0.75·u²
+    assert (gap_left + gap_right) / 2 == pytest.approx(0.13 * turn, abs=PIXEL)
+    assert gap_right - gap_left == pytest.approx(2 * np.sqrt((0.26 - y) / 0.75), abs=3 * PIXEL)
+    _, changes = spans(turn, 0.1, glasses=1)
+    assert changes.mean() == pytest.approx(0.21 * turn, abs=PIXEL)
+    _, changes = spans(turn, -0.06, glasses=1)  # between the two inner rims the bridge
+    bridge = changes[np.abs(changes.mean(axis=1) - 0.21 * turn).argmin()]
+    assert bridge.mean() == pytest.approx(0.21 * turn, abs=PIXEL)
+    _, changes = spans(turn, 0.6, hair_style=1)  # the back of the head moves against the face
+    assert (changes.min() + changes.max()) / 2 == pytest.approx(-0.10 * turn, abs=PIXEL)
+    still, moved = (spans(angle, -0.12, hair_style=2)[1] for angle in (0.0, turn))
+    assert [moved.min(), moved.max()] == pytest.approx(
+        [still.min() - 0.1 * turn, still.max() - 0.1 * turn], abs=1.1 * PIXEL
+    )
+
+
+def test_brows_move_with_the_eyes():
+    # A brow is 0.6 of the hair's colour; at y = −0.21, under the hair, are the lower edges of its middle.
+    brow = 0.6 * np.array(faces.HAIR_COLORS["blond"])
+    for turn in (-0.8, 0.0, 0.8):
+        found = np.abs(large(turn, hair_color=2)[row(-0.215)] - brow).max(axis=-1) < 6
+        assert PLACES[found].mean() == pytest.approx(0.21 * turn, abs=0.04)
+
+
+def test_colours_are_those_of_their_names():
+    for index, color in enumerate(faces.HAIR_COLORS.values()):
+        np.testing.assert_allclose(large(hair_color=index)[row(-0.45), row(0.0)], color, atol=0.5)
+        np.testing.assert_allclose(
+            large(hair_color=index, beard=1)[row(0.55), row(0.0)], 0.72 * np.array(color), atol=0.5
+        )
+    for skin, color in ((0.0, (255, 219, 190)), (1.0, (146, 94, 62)), (0.5, (200.5, 156.5, 126))):
+        np.testing.assert_allclose(large(skin=skin)[row(0.2), row(-0.3)], color, atol=0.5)
+        np.testing.assert_allclose(large(skin=skin)[row(0.72), row(0.0)], 0.82 * np.array(color), atol=0.5)  # neck
+
+
+def test_the_background_is_light_above_and_the_shirt_has_the_opposite_hue():
+    # 0.92 − 0.30·(½ + ½·cos 2π(h − c/3 + ½)) at h = 0: 0.92, 0.695, 0.695; by 1 − 0.12·y: 1.11906 above, 0.94 below.
+    image = large(background=0.0)
+    np.testing.assert_allclose(image[0, 0], [255, 198.3, 198.3], atol=0.2)
+    np.testing.assert_allclose(image[row(0.5), 0], np.array([0.92, 0.695, 0.695]) * 255 * (1 - 0.12 * PLACES[row(0.5)]))
+    # 0.55 − 0.55·(½ + ½·cos 2π(½ − c/3 + ½)): 0, 0.4125, 0.4125
+    np.testing.assert_allclose(image[-1, row(0.5)], [0, 105.2, 105.2], atol=0.1)
+    np.testing.assert_allclose(large(background=1 / 3)[0, 0], [198.3, 255, 198.3], atol=0.2)
+
+
+@pytest.mark.parametrize(("width", "half"), [(0.0, 0.46), (1.0, 0.56)])
+def test_a_wide_head_is_wide(width, half):
+    skin = np.abs(large(width=width, skin=1.0) - large(width=width))[row(0.04)].max(axis=-1) > 40
+    assert np.ptp(PLACES[skin]) == pytest.approx(2 * half, abs=2 * PIXEL)
+    column = np.abs(large(width=width, background=0.5) - large(width=width)).max(axis=-1)[:, row(0.0)] > 10
+    assert PLACES[~column].min() == pytest.approx(-0.02 - 0.66, abs=2 * PIXEL)  # the top of the hair
+
+
+def test_a_smile_is_wider_and_higher_at_its_corners_and_shows_teeth():
+    for smile, half_width in ((0.0, 0.17), (1.0, 0.27)):
+        image = large(smile=smile)
+        rows, columns = np.nonzero(image[row(0.25) : row(0.6), :, 0] - image[row(0.25) : row(0.6), :, 1] > 90)
+        assert np.ptp(PLACES[columns]) == pytest.approx(2 * half_width, abs=3 * PIXEL)
+        corner = np.mean(PLACES[rows + row(0.25)][abs(PLACES[columns]) > half_width - 2 * PIXEL])
+        assert corner == pytest.approx(0.405 - 0.07 * smile, abs=1.5 * PIXEL)  # y runs downwards
+        teeth = (image[row(0.25) : row(0.6)].min(axis=-1) > 240).sum()
+        assert (teeth > 50) == (smile == 1.0)
+
+
+def test_glasses_and_beards_are_drawn_two_times_in_five_and_hair_evenly():
+    # Standard errors of shares of 20,000: √(0.4·0.6/20,000) = 0.0035; five of them.
+    table = faces.sample_attributes(20_000)
+    for name in ("glasses", "beard"):
+        assert table[name].mean() == pytest.approx(0.4, abs=0.0173)
+    for name, kinds in (("hair_style", 3), ("hair_color", 4)):
+        np.testing.assert_allclose(np.bincount(table[name]) / 20_000, np.full(kinds, 1 / kinds), atol=0.0173)
+    for name in ("smile", "skin", "background", "width", "turn"):
+        low = -1.0 if name == "turn" else 0.0
+        counts, _ = np.histogram(table[name], 10, (low, 1.0))
+        np.testing.assert_allclose(counts / 20_000, 0.1, atol=0.0107)
+
+
 def test_two_thousand_faces_take_at_most_a_second():
     attributes = faces.sample_attributes(500)
     seconds = []

@@ -17,6 +17,44 @@ CASES = metric_fixtures.cases()
 OTHERS = RANDOM.normal(size=(300, 6)) @ RANDOM.normal(size=(6, 6)) + 1.0
 
 
+CENTERS = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+
+
+@pytest.mark.parametrize(
+    ("samples", "modes", "good"),
+    [
+        ([[0.0, 0.0], [10.0, 0.5], [0.5, 10.0], [10.0, 10.0]], 4, 1.0),
+        ([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [0.0, -0.1]], 1, 1.0),
+        ([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [10.0, 8.0]], 1, 0.25),  # three modes that only bad samples reach
+        ([[0.0, 0.0], [10.0, 2.0], [10.0, 0.0], [99.0, 99.0]], 2, 0.5),  # one mode of good and bad samples
+        ([[5.0, 5.0], [-9.0, 0.0]], 0, 0.0),
+        ([[1.0, 0.0], [0.0, 8.99]], 1, 0.5),  # at the distance of the radius, and beyond
+        ([[0.8, 0.8]], 0, 0.0),  # Euclidean: 1.13
+    ],
+)
+def test_a_mode_is_covered_by_a_good_sample_only(samples, modes, good):
+    assert metrics.mode_coverage(np.array(samples), CENTERS, radius=1.0) == (modes, good)
+
+
+def test_a_sample_between_two_modes_covers_the_nearer_one_only():
+    assert metrics.mode_coverage(np.array([[4.0, 0.0]]), CENTERS, radius=7.0) == (1, 1.0)
+    assert metrics.mode_coverage(np.array([[4.0, 0.0], [6.0, 0.0]]), CENTERS, radius=7.0) == (2, 1.0)
+
+
+def test_modes_are_covered_in_any_number_of_dimensions():
+    assert metrics.mode_coverage(np.array([[1.0], [2.0], [5.2]]), np.array([[1.0], [3.0], [5.0]]), 0.5) == (2, 2 / 3)
+    assert metrics.mode_coverage(np.eye(5), np.eye(5), 1e-9) == (5, 1.0)
+
+
+def test_true_samples_within_three_standard_deviations_are_good():
+    centers = data.grid_centers(5)
+    samples = data.gaussian_mixture(100_000, centers, std=0.05)
+    modes, good = metrics.mode_coverage(samples, centers, radius=3 * 0.05)
+    assert modes == 25
+    # 1 − exp(−9/2) = 0.98889 with a standard error of √(0.98889·0.01111/100,000) = 0.00033: five of them
+    assert good == pytest.approx(0.98889, abs=0.0017)
+
+
 def test_the_distance_between_two_normals_is_that_of_their_formula():
     # In one dimension: (μ_a − μ_b)² + (σ_a − σ_b)².
     a, b = np.array([[-1.0], [1.0]]), np.array([[2.0], [8.0]])  # variances with ddof = 1: 2 and 18

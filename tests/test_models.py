@@ -159,6 +159,24 @@ def test_dcgan_weights_begin_with_a_standard_deviation_of_2_hundredths():
                 assert abs(np.mean(weight)) < 0.004, weight.path
 
 
+def test_the_batch_norm_of_a_dcgan_forgets_a_tenth_a_step_and_divides_by_no_less_than_its_epsilon():
+    for network in (models.dcgan_generator(base_filters=2), models.dcgan_discriminator(base_filters=2)):
+        found = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+        assert [(layer.momentum, layer.epsilon) for layer in found] == [(0.9, 1e-5)] * len(found)
+        assert len(found) >= 2
+        *extents, channels = found[0].input.shape[1:]
+        ones = np.ones((2, *extents, channels), np.float32)
+        batch = ones * np.float32(0.01) * np.array([1.0, 3.0], np.float32).reshape(2, 1, 1, 1)  # of mean 0.02
+        # The variance is 0.01² = 1e-4: −0.01 and 0.01 from the mean, divided by √(1e-4 + 1e-5), are ∓0.953463.
+        normalised = found[0](batch, training=True)
+        np.testing.assert_allclose(normalised, ones * np.array([-0.953463, 0.953463]).reshape(2, 1, 1, 1), rtol=1e-3)
+        # The mean goes from 0 to 0.1·0.02, the variance from 1 to 0.9 + 0.1·1e-4.
+        np.testing.assert_allclose(found[0].moving_mean, 0.002, rtol=1e-5)
+        np.testing.assert_allclose(found[0].moving_variance, 0.90001, rtol=1e-6)
+        # (0.5 − 0.002)/√(0.90001 + 1e-5)
+        np.testing.assert_allclose(found[0](0.5 * ones), 0.498 / np.sqrt(0.90002), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("builder", "sizes", "message"),
     [

@@ -1,6 +1,7 @@
 import base64
 import re
 
+import imageio.v3
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -198,6 +199,131 @@ def test_a_gif_is_read_back_frame_by_frame(tmp_path):
         np.testing.assert_array_equal(picture, np.stack([frame] * 3, axis=-1))
     with Image.open(path) as gif:
         assert gif.info["loop"] == 0  # for ever
+
+
+def test_a_film_may_come_from_a_generator(tmp_path):
+    frames = [np.full((4, 3), 60 * index, dtype=np.uint8) for index in range(3)]
+    plotting.write_gif((frame for frame in frames), tmp_path / "film.gif")
+    read = frames_of(tmp_path / "film.gif")
+    assert [duration for _, duration in read] == [200, 200, 1000]
+    assert [picture[0, 0, 0] for picture, _ in read] == [0, 60, 120]
+    with pytest.raises(ValueError, match=r"Got frames of \[\], expected one or more"):
+        plotting.write_gif((frame for frame in []), tmp_path / "none.gif")
+
+
+def test_a_film_is_written_by_imageio(tmp_path, monkeypatch):
+    def write(file, frames, **options):
+        raise NotImplementedError(frames.shape)
+
+    monkeypatch.setattr(imageio.v3, "imwrite", write)
+    with pytest.raises(NotImplementedError, match=r"\(2, 4, 3\)"):
+        plotting.write_gif([np.zeros((4, 3), np.uint8)] * 2, tmp_path / "film.gif")
+
+
+def test_a_film_holds_at_most_32_shades_and_is_small(tmp_path):
+    noise = np.random.default_rng(0).integers(256, size=(3, 64, 64, 3), dtype=np.uint8)
+    plotting.write_gif(noise, tmp_path / "film.gif")
+    for picture, _ in frames_of(tmp_path / "film.gif"):
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 32
+    assert (tmp_path / "film.gif").stat().st_size < 3 * 64 * 64  # 8 bits a pixel, as 256 shades of noise take
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.png", "film", "gif", ".gif"])
+def test_a_film_of_another_name_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"Got path='.*{name}', expected a name that ends in \.gif"):
+        plotting.write_gif([np.zeros((4, 4), np.uint8)], tmp_path / "new" / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_of_a_film_is_magnified_by_a_whole_number():
+    images = np.array([[[-1.0, 1.0], [1.0, -1.0]], [[0.0, 0.0], [1.0, 1.0]]])[..., np.newaxis]
+    frame = plotting.film_frame(images, columns=2, height=5)  # three times, since twice is 4
+    assert frame.dtype == np.uint8
+    gray = 132  # 16/31 of 255, the nearest of 32 shades to 128
+    small = [[0, 255, 255, 255, gray, gray], [255, 0, 255, 255, 255, 255]]
+    np.testing.assert_array_equal(frame, np.kron(small, np.ones((3, 3))))
+    assert plotting.film_frame(images, columns=1, height=4).shape == (2 * (2 + 2 + 2), 2 * 2)
+    assert plotting.film_frame(images, columns=1, height=1).shape == (6, 2)
+
+
+@pytest.mark.parametrize(("side", "times"), [(28, 3), (32, 3), (64, 2), (80, 1), (128, 1)])
+def test_an_image_of_a_film_is_at_least_80_pixels_high(side, times):
+    frame = plotting.film_frame(np.zeros((3, side, side, 1)), columns=2)
+    assert frame.shape == (times * (2 * side + 2), times * (2 * side + 2))
+
+
+def test_a_frame_of_a_film_keeps_its_colours():
+    images = np.random.default_rng(0).uniform(-1, 1, size=(4, 3, 2, 3))
+    frame = plotting.film_frame(images, columns=2, height=3)
+    np.testing.assert_array_equal(frame, np.rint((plotting.tile(images, 2) + 1) * 127.5))
+    captioned = plotting.film_frame(np.zeros((1, 64, 64, 3)), columns=1, caption="epoch 3")
+    assert captioned.shape[1:] == (128, 3)
+    np.testing.assert_array_equal(captioned[-128:], 128)
+
+
+def test_a_film_frame_holds_32_even_shades_of_gray():
+    ramp = np.linspace(-1, 1, 256).reshape(1, 16, 16, 1)
+    frame = plotting.film_frame(ramp, columns=1, caption="epoch 3")
+    assert np.unique(frame).tolist() == np.rint(np.arange(32) * 255 / 31).tolist()
+    np.testing.assert_allclose(frame[-80:][::5, ::5].ravel(), np.arange(256), atol=255 / 62 + 1)
+
+
+CAPTIONED = np.full((32, 28, 28, 1), -1.0)
+
+
+def strip(caption, images=CAPTIONED, columns=8):
+    whole, bare = (plotting.film_frame(images, columns, text) for text in (caption, ""))
+    np.testing.assert_array_equal(whole[-len(bare) :], bare)
+    return whole[: -len(bare)]
+
+
+def test_the_caption_stands_in_a_light_strip_above():
+    text = strip("epoch 3")
+    assert text.shape == (33, 714)
+    assert text[[0, -1]].min() == text[:, [0, -1]].min() == 255  # nothing is cut off
+    rows, columns = np.nonzero(text < 128)
+    assert text.min() == 0
+    assert 15 <= np.ptp(rows) + 1 <= 25  # from the top of h to the foot of p
+    assert abs(rows.mean() - 16) < 3
+    assert 60 < np.ptp(columns) < 110
+    assert columns.min() < 25  # text that begins at one place does not sway when a number grows
+
+
+def test_captions_differ_and_the_frames_of_a_film_have_one_shape():
+    long = "epoch 1,000,000 of many more than fit into the frame " * 3
+    three, eight, ten = (strip(caption) for caption in ("epoch 3", "epoch 8", long))
+    assert three.shape == eight.shape == ten.shape
+    assert not np.array_equal(three, eight)
+    np.testing.assert_array_equal(three[:, :75], eight[:, :75])  # "epoch" stands still
+    assert ten[:, -1].min() == 255
+    assert np.nonzero(ten < 128)[1].max() > 500
+
+
+@pytest.mark.parametrize("columns", [1, 2, 16, 40])
+def test_a_caption_is_legible_in_a_frame_of_any_width(columns):
+    """Where a page shows the frame in 640 pixels, or in its own where it is narrower."""
+    text = strip("epoch 12", np.zeros((columns, 28, 28, 1)), columns)
+    rows, places = np.nonzero(text < 128)
+    assert np.ptp(rows) * min(1.0, 640 / text.shape[1]) >= 12
+    assert text[:, -1].min() == 255
+    assert places.max() < text.shape[1] - 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"caption": 3}, TypeError, r"Got caption=3 and height=80, expected text"),
+        ({"caption": None}, TypeError, r"Got caption=None and height=80, expected text"),
+        ({"height": 0}, ValueError, r"Got caption='' and height=0, expected text, and at least 1 pixel"),
+        ({"height": 80.0}, ValueError, r"Got caption='' and height=80\.0, expected text, and at least 1 pixel"),
+        ({"columns": 0}, ValueError, r"Got columns=0, expected at least 1"),
+    ],
+)
+def test_a_frame_that_cannot_be_drawn_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        plotting.film_frame(**{"images": np.zeros((1, 4, 4, 1)), "columns": 1, **options})
+    with pytest.raises(ValueError, match=r"Got values from 0 to 255"):
+        plotting.film_frame(np.array([0.0, 255.0]).reshape(1, 2, 1, 1), 1)
 
 
 def test_a_gif_keeps_colours(tmp_path):

@@ -1,6 +1,6 @@
 """Measures mode collapse and imbalance on a ring of 8 Gaussians, and writes data/results/ring.json.
 
-    python tools/ring_study.py
+    python studies/ring.py
 
 Takes about half an hour on two CPU cores, and can be interrupted; see study.py.
 """

@@ -3,14 +3,12 @@
 import json
 import math
 
-import compare_methods
 import keras
+import methods
 import pytest
 import study
 
 from gan_utils import data, losses, metrics
-
-NAMES = ("minimax()", "non_saturating()", "non_saturating(label_smoothing=0.1)")
 
 
 def few_digits(split):
@@ -22,32 +20,34 @@ def few_digits(split):
 def small(tmp_path, monkeypatch):
     sizes = {"SECONDS": 0.0, "STEPS_PER_CHECK": 2, "SAMPLES": 1000, "CURVE_SAMPLES": 50, "LABORATORY_STEPS": 4}
     for name, value in sizes.items():
-        monkeypatch.setattr(compare_methods, name, value)
-    monkeypatch.setattr(compare_methods, "IMAGES", {"MNIST": (few_digits, metrics.digit_features)})
-    monkeypatch.setattr(compare_methods, "SEEDS", range(1))
+        monkeypatch.setattr(methods, name, value)
+    monkeypatch.setattr(study, "IMAGES", {"MNIST": (few_digits, metrics.digit_features)})
+    monkeypatch.setattr(methods, "SEEDS", range(1))
     monkeypatch.setattr(study, "FOLDER", tmp_path)
-    compare_methods.reference.cache_clear()
+    monkeypatch.setattr(study, "LOCKS", tmp_path / "locks")
+    study.reference.cache_clear()
     yield tmp_path / "methods.json"
-    compare_methods.reference.cache_clear()
+    study.reference.cache_clear()
 
 
 def test_every_objective_of_the_course_takes_part(monkeypatch):
-    assert tuple(compare_methods.objectives()) == NAMES
+    names = {*(f"{maker}()" for maker in losses.MAKERS), "non_saturating(label_smoothing=0.1)"}
+    assert set(methods.objectives()) == names
 
     def squares() -> losses.Objective:
         return losses.Objective("squares()", losses.minimax().discriminator, losses.minimax().generator)
 
     monkeypatch.setitem(losses.MAKERS, "squares", squares)
-    assert set(compare_methods.objectives()) == {*NAMES, "squares()"}
-    assert {"MNIST · DCGAN, squares()", "grid of 25 · squares()"} < set(compare_methods.settings())
+    assert set(methods.objectives()) == {*names, "squares()"}
+    assert {"MNIST · DCGAN, squares()", "grid of 25 · squares()"} < set(methods.settings())
 
 
 def test_all_methods_are_compared_and_none_twice(small, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["compare_methods.py", "--target", "1e9"])
+    monkeypatch.setattr("sys.argv", ["methods.py", "--target", "1e9"])
     chosen = ("MNIST · MLP, non_saturating()", "MNIST · DCGAN, minimax()", "ring of 8 · minimax()")
-    settings = {name: setting for name, setting in compare_methods.settings().items() if name in chosen}
-    monkeypatch.setattr(compare_methods, "settings", lambda: settings)
-    compare_methods.main()
+    settings = {name: setting for name, setting in methods.settings().items() if name in chosen}
+    monkeypatch.setattr(methods, "settings", lambda: settings)
+    methods.main()
     written = small.read_text("utf-8")
     runs = {run["setting"]: run for run in json.loads(written)["runs"]}
     assert set(runs) == set(chosen)
@@ -59,9 +59,9 @@ def test_all_methods_are_compared_and_none_twice(small, monkeypatch, capsys):
             assert run["frechet"] > 10.0 * json.loads(written)["protocol"]["floor"]["MNIST"]["frechet"]
             assert all(0.0 <= run[name] <= 1.0 for name in ("precision", "recall", "coverage"))
         else:
-            assert 0 <= run["modes"] <= len(compare_methods.CENTERS[run["data"]][0])
-    monkeypatch.setattr(compare_methods, "train", None)  # would fail if a run were made again
-    compare_methods.main()
+            assert 0 <= run["modes"] <= len(methods.CENTERS[run["data"]][0])
+    monkeypatch.setattr(methods, "train", None)  # would fail if a run were made again
+    methods.main()
     assert small.read_text("utf-8") == written
     times = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("MNIST · MLP")]
     assert times == [f"{runs['MNIST · MLP, non_saturating()']['train_seconds']:.1f}"] * 2  # reached at once, each time
@@ -69,14 +69,14 @@ def test_all_methods_are_compared_and_none_twice(small, monkeypatch, capsys):
 
 def test_the_time_to_a_score_is_that_of_the_first_point_that_reaches_it():
     curve = [[5.0, None], [10.0, 300.0], [20.0, 150.0], [30.0, 180.0], [40.0, 90.0]]
-    assert compare_methods.seconds_to(150.0, curve) == 20.0
-    assert compare_methods.seconds_to(100.0, curve) == 40.0
-    assert math.isnan(compare_methods.seconds_to(50.0, curve))
+    assert methods.seconds_to(150.0, curve) == 20.0
+    assert methods.seconds_to(100.0, curve) == 40.0
+    assert math.isnan(methods.seconds_to(50.0, curve))
 
 
 def test_a_run_that_diverges_is_recorded_without_a_score(small, monkeypatch):
     monkeypatch.setattr(keras.optimizers.Adam, "__init__", infinite_rate(keras.optimizers.Adam.__init__))
-    run = compare_methods.train_on_images(0, "MNIST", "MLP", "non_saturating()")
+    run = methods.train_on_images(0, "MNIST", "MLP", "non_saturating()")
     assert "frechet" not in run
     assert run["curve"][-1][1] is None
 

@@ -1,6 +1,6 @@
 """Measures how sure a discriminator with few images is, with and without smoothing: data/results/overconfidence.json.
 
-    python tools/overconfidence_study.py
+    python studies/overconfidence.py
 
 The fakes come from the shipped digit generator, which stays as it is. Takes about a minute on two CPU cores, and can be
 interrupted; see study.py.
@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-import smoothing_study
+import smoothing
 import study
 import tensorflow as tf
 
@@ -53,14 +53,14 @@ def train(seed: int, alpha: float = 0.0, beta: float = 0.0) -> dict[str, Any]:
 
     learn()
     real_logits, fake_logits = (discriminator(some).numpy()[:, 0] for some in held_out)
-    threshold = smoothing_study.boundary(alpha, beta)
-    bins = [smoothing_study.calibration(real_logits, fake_logits, *labels) for labels in ((0.0, 0.0), (alpha, beta))]
+    threshold = smoothing.boundary(alpha, beta)
+    bins = [smoothing.calibration(real_logits, fake_logits, *labels) for labels in ((0.0, 0.0), (alpha, beta))]
     return {
         "alpha": alpha,
         "beta": beta,
         "known": [round(float(np.median(discriminator(some))), 3) for some in known],  # median logits
-        "quantiles": [smoothing_study.quantiles(some) for some in (real_logits, fake_logits)],
-        "histograms": [smoothing_study.histogram(some) for some in (real_logits, fake_logits)],
+        "quantiles": [smoothing.quantiles(some) for some in (real_logits, fake_logits)],
+        "histograms": [smoothing.histogram(some) for some in (real_logits, fake_logits)],
         "bins": bins[0],
         "corrected_bins": bins[1],
         "sure_and_wrong": sure_and_wrong(real_logits, fake_logits, alpha, beta),
@@ -80,7 +80,7 @@ def told_right(
 ) -> dict[str, list[float]]:
     """Share of images told right after a step of size ε in each pixel, against D's answer or at random."""
     result: dict[str, list[float]] = {"against D": [], "random": []}
-    for name, moved in smoothing_study.perturbations(discriminator, *held_out, smoothing_study.EPSILONS):
+    for name, moved in smoothing.perturbations(discriminator, *held_out, smoothing.EPSILONS):
         real, fake = (discriminator(some).numpy() for some in moved)
         result[name].append(round(float(((real > threshold).mean() + (fake <= threshold).mean()) / 2), 4))
     return result
@@ -103,9 +103,9 @@ def main() -> None:
         "held_out": HELD_OUT,
         "steps": STEPS,
         "batch_size": BATCH,
-        "epsilons": list(smoothing_study.EPSILONS),
-        "edges": [float(smoothing_study.EDGES[0]), float(smoothing_study.EDGES[-1]), len(smoothing_study.EDGES)],
-        "quantiles": list(smoothing_study.QUANTILES),
+        "epsilons": list(smoothing.EPSILONS),
+        "edges": [float(smoothing.EDGES[0]), float(smoothing.EDGES[-1]), len(smoothing.EDGES)],
+        "quantiles": list(smoothing.QUANTILES),
     }
     study.conduct("overconfidence", protocol, SETTINGS, SEEDS, train)
 

@@ -1,6 +1,6 @@
 """Tests each guideline of the DCGAN paper by removing it, and writes data/results/guidelines.json.
 
-    python tools/guidelines_study.py
+    python studies/guidelines.py
 
 Takes about an hour on two CPU cores, and can be interrupted; see study.py.
 """
@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import layers
 
 import gan_utils
-from gan_utils import data, metrics, models
+from gan_utils import data, models
 
 FILTERS = 16
 BATCH = 128
@@ -107,7 +107,6 @@ def _down(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
 def train(
     seed: int,
     images: np.ndarray,
-    real_features: np.ndarray,
     networks: str = "dcgan",
     pooling: bool = False,
     batch_norm: str = "inside",
@@ -132,8 +131,7 @@ def train(
         begin = time.perf_counter()
         history = gan.fit(dataset, steps_per_epoch=STEPS // CHECKS, verbose=0).history
         seconds.append(round(time.perf_counter() - begin, 1))
-        features, _ = metrics.digit_features(gan.sample(SAMPLES))
-        distances.append(round(metrics.frechet_distance(features, real_features), 3))
+        distances.append(round(study.frechet(gan.sample(SAMPLES)), 3))
     return {
         "parameters": [generator.count_params(), discriminator.count_params()],
         "frechet_distance": distances,
@@ -145,20 +143,18 @@ def train(
 
 def main() -> None:
     images, _ = data.load_mnist("train")
-    real_features, _ = metrics.digit_features(data.load_mnist("test")[0])
-    floor, _ = metrics.digit_features(images[:SAMPLES])
     protocol = {
         "base_filters": FILTERS,
         "batch_size": BATCH,
         "steps": STEPS,
         "steps_per_check": STEPS // CHECKS,
         "samples": SAMPLES,
-        "real_samples": len(real_features),
-        "real_against_real": round(metrics.frechet_distance(floor, real_features), 3),
+        "real_samples": len(study.reference()),
         "samples_are": "read by gan_utils.data.decode_images",
     }
-    run = functools.partial(train, images=images, real_features=real_features)
-    study.conduct("guidelines", protocol, SETTINGS, SEEDS, run)
+    measured = {"real_against_real": round(study.frechet(images[:SAMPLES]), 3)}
+    run = functools.partial(train, images=images)
+    study.conduct("guidelines", protocol, SETTINGS, SEEDS, run, measured=measured)
 
 
 if __name__ == "__main__":

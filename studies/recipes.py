@@ -1,7 +1,7 @@
 """How soon a DCGAN reaches a stated score: the paper's recipe against changes to it, one after the other.
 
-    python tools/recipes_study.py                 # all runs, then a table; about half an hour on one core
-    python tools/recipes_study.py --target 200    # the table for another score
+    python studies/recipes.py                 # all runs, then a table; about half an hour on one core
+    python studies/recipes.py --target 200    # the table for another score
 
 All train the same small networks (16 base filters) on MNIST with the non-saturating loss, for the same CPU time on one
 thread. The score is the Fréchet distance of 2,000 samples to the 10,000 test digits. Where G's weights are averaged,
@@ -18,13 +18,13 @@ from typing import Any
 
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # before TensorFlow is imported
 
+import methods
 import numpy as np
 import study
-from compare_methods import fit_for, reference, seconds_to
 from keras import optimizers
 
 import gan_utils
-from gan_utils import data, metrics, models
+from gan_utils import data, models
 
 SEEDS = range(3)
 SECONDS = 60.0  # of CPU time, training only
@@ -71,15 +71,11 @@ def train(
         steps_per_execution=10,
     )
     kind = AveragedScore if momentum else gan_utils.Score
-    score = kind(distance, SAMPLES, "frechet", clock=time.process_time)
+    score = kind(study.frechet, SAMPLES, "frechet", clock=time.process_time)
     dataset = data.batches(data.load_mnist()[0], batch_size, seed)
-    history = fit_for(gan, dataset, IMAGES_PER_CHECK // batch_size, score, SECONDS)
+    history = methods.fit_for(gan, dataset, IMAGES_PER_CHECK // batch_size, score, SECONDS)
     curve = zip(history["seconds"], history["frechet"], strict=True)
     return {"curve": [[round(seconds, 2), round(value, 2)] for seconds, value in curve]}
-
-
-def distance(images: np.ndarray) -> float:
-    return metrics.frechet_distance(metrics.digit_features(images)[0], reference("MNIST"))
 
 
 def report(target: float) -> None:
@@ -88,7 +84,7 @@ def report(target: float) -> None:
     print(f"{'':32}  seconds to {target:g}, each seed    last Fréchet distance")
     for setting in SETTINGS:
         curves = [run["curve"] for run in runs if run["setting"] == setting]
-        times = [seconds_to(target, curve) for curve in curves]
+        times = [methods.seconds_to(target, curve) for curve in curves]
         last = [curve[-1][1] for curve in curves]
         error = statistics.stdev(last) / len(last) ** 0.5 if len(last) > 1 else float("nan")
         print(f"{setting:32}", *(f"{seconds:7.1f}" for seconds in times), f"{np.mean(last):12.0f} ± {error:.0f}")
@@ -103,7 +99,8 @@ def main() -> None:
         "threads": 1,
         "networks": "DCGAN, 16 base filters, 28 pixels",
         "recipe": "the paper's: Adam, learning rate 2e-4, beta_1 0.5, batches of 128",
-        "score": f"Fréchet distance of {SAMPLES:,} samples to the 10,000 test digits, by the shipped classifier",
+        "score": f"Fréchet distance of {SAMPLES:,} samples to the 10,000 test digits, "
+        "features of the shipped classifier",
     }
     study.conduct("recipes", protocol, SETTINGS, SEEDS, train)
     report(target)

@@ -1,6 +1,6 @@
 """Trains the same networks on MNIST under the minimax and the non-saturating loss; writes data/results/losses.json.
 
-    python tools/losses_study.py
+    python studies/losses.py
 
 Takes about 12 minutes on two CPU cores, and can be interrupted; see study.py.
 """
@@ -16,7 +16,7 @@ import study
 import tensorflow as tf
 
 import gan_utils
-from gan_utils import data, losses, metrics, models
+from gan_utils import data, losses, models
 
 BATCH = 128
 STEPS = 1_000  # of the generator
@@ -34,13 +34,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "non-saturating, k = 3": {"objective": losses.non_saturating(), "d_steps": 3},
 }
 
-digits = data.load_mnist("train")[0]
-held_out = metrics.digit_features(data.load_mnist("test")[0])[0]  # (10000, 128)
 
-
-def score(images: Any) -> float:
-    """Fréchet distance in the classifier's features, against the 10,000 test digits."""
-    return round(metrics.frechet_distance(metrics.digit_features(images)[0], held_out), 2)
+def score(images: np.ndarray) -> float:
+    return round(study.frechet(images), 2)
 
 
 def g_gradients(gan: gan_utils.GAN, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,7 +107,7 @@ def train(seed: int, objective: losses.Objective, d_steps: int, freeze_after: bo
     d_optimizer = keras.optimizers.Adam(1e-3, beta_1=0.5)
     g_optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
     gan.compile(d_optimizer, g_optimizer, objective=objective, d_steps=d_steps, steps_per_execution=50)
-    dataset = data.batches(digits, BATCH, seed).repeat()
+    dataset = data.batches(data.load_mnist("train")[0], BATCH, seed).repeat()
 
     curves: dict[str, list[float]] = {"d_loss": [], "g_loss": [], "D(x)": [], "D(G(z))": []}
     scores, gradients = [score(gan.sample(SAMPLES))], [gradient_size(gan)]
@@ -136,10 +132,10 @@ def main() -> None:
         "steps_per_check": STEPS_PER_POINT * POINTS_PER_CHECK,
         "samples": SAMPLES,
         "noise": f"{NOISE_BATCHES} batches of {NOISE_BATCH}",
-        "held_out": len(held_out),
-        "floor": score(digits[:SAMPLES]),
+        "held_out": len(study.reference()),
     }
-    study.conduct("losses", protocol, SETTINGS, SEEDS, train)
+    measured = {"floor": score(data.load_mnist("train")[0][:SAMPLES])}
+    study.conduct("losses", protocol, SETTINGS, SEEDS, train, measured=measured)
 
 
 if __name__ == "__main__":

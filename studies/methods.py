@@ -1,6 +1,6 @@
 """Compares methods of training at equal cost, and writes data/results/methods.json.
 
-    python tools/compare_methods.py --target 150
+    python studies/methods.py --target 150
 
 Every objective that `gan_utils.losses` offers plays on MNIST and Fashion-MNIST, for the same seconds of CPU time, and
 on a ring and a grid of Gaussians, for the same steps. A run that is in the file is not made again. In the end it prints
@@ -34,10 +34,6 @@ SAMPLES, CURVE_SAMPLES = 10_000, 2_000
 LABORATORY_STEPS = 10_000
 SEEDS = range(3)
 
-IMAGES = {
-    "MNIST": (data.load_mnist, metrics.digit_features),
-    "Fashion-MNIST": (data.load_fashion_mnist, metrics.fashion_features),
-}
 NETWORKS = {
     "MLP": lambda: (
         models.mlp_generator(100, hidden_units=(256, 512)),
@@ -58,8 +54,8 @@ def objectives() -> dict[str, losses.Objective]:
 def settings() -> dict[str, dict[str, Any]]:
     """One for each row of the table: "data · method"."""
     default = losses.non_saturating().name
-    rows = [(name, "MLP", default) for name in IMAGES]
-    rows += [(name, "DCGAN", objective) for name, objective in itertools.product(IMAGES, objectives())]
+    rows = [(name, "MLP", default) for name in study.IMAGES]
+    rows += [(name, "DCGAN", objective) for name, objective in itertools.product(study.IMAGES, objectives())]
     table = {f"{name} · {network}, {objective}": (name, network, objective) for name, network, objective in rows}
     table |= {
         f"{name} · {objective}": (name, objective) for name, objective in itertools.product(CENTERS, objectives())
@@ -68,19 +64,15 @@ def settings() -> dict[str, dict[str, Any]]:
 
 
 def train(seed: int, choice: tuple[str, ...]) -> dict[str, Any]:
-    return train_on_images(seed, *choice) if choice[0] in IMAGES else train_in_the_laboratory(seed, *choice)
+    return train_on_images(seed, *choice) if choice[0] in study.IMAGES else train_in_the_laboratory(seed, *choice)
 
 
 def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[str, Any]:
     """One run of `SECONDS`: its learning curve, and all scores of its last samples."""
-    load, extract = IMAGES[name]
+    load, extract = study.IMAGES[name]
     gan = compiled(NETWORKS[network](), 100, objective, LEARNING_RATE, steps_per_execution=10)
-    score = gan_utils.Score(
-        lambda images: metrics.frechet_distance(extract(images)[0], reference(name)),
-        CURVE_SAMPLES,
-        "frechet",
-        clock=time.process_time,
-    )
+    distance = functools.partial(study.frechet, name=name)
+    score = gan_utils.Score(distance, CURVE_SAMPLES, "frechet", clock=time.process_time)
     history = fit_for(gan, data.batches(load("train")[0], BATCH, seed), STEPS_PER_CHECK, score, SECONDS)
     images = gan.sample(SAMPLES, seed=1)
     curve = zip(history["seconds"], history["frechet"], strict=True)
@@ -88,7 +80,7 @@ def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[
     record = {"data": name, "method": f"{network}, {objective}", "steps": STEPS_PER_CHECK * len(points)}
     record |= {"train_seconds": points[-1][0], "curve": points}
     if np.isfinite(images).all():
-        record |= scores(extract(images), reference(name))
+        record |= scores(extract(images), study.reference(name))
         record["samples"] = study.encode(images[:24]) if seed == 0 else None
     return record
 
@@ -139,13 +131,6 @@ def scores(extracted: tuple[np.ndarray, np.ndarray], real: np.ndarray) -> dict[s
     return {name: float(f"{value:.5g}") for name, value in found.items()}
 
 
-@functools.cache
-def reference(name: str) -> np.ndarray:
-    """Features of the test images, (10000, 128)."""
-    load, extract = IMAGES[name]
-    return extract(load("test")[0])[0]
-
-
 def report(target: float) -> None:
     """Prints, for each setting, when its learning curves first reached the target."""
     runs = json.loads((study.FOLDER / "methods.json").read_text("utf-8"))["runs"]
@@ -165,7 +150,8 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=150.0, help="Fréchet distance to be reached (default: 150)")
     target = parser.parse_args().target
     floor = {
-        name: scores(extract(load("train")[0][:SAMPLES]), reference(name)) for name, (load, extract) in IMAGES.items()
+        name: scores(extract(load("train")[0][:SAMPLES]), study.reference(name))
+        for name, (load, extract) in study.IMAGES.items()
     }
     protocol = {
         "cpu_seconds": SECONDS,
@@ -176,10 +162,9 @@ def main() -> None:
         "samples": SAMPLES,
         "curve_samples": CURVE_SAMPLES,
         "reference": "10,000 test images, features of the shipped classifier of each data set",
-        "floor": floor,
         "laboratory": f"2,500 samples, good within 3σ, σ = 0.01 and 0.05, {LABORATORY_STEPS} steps of 256",
     }
-    study.conduct("methods", protocol, settings(), SEEDS, train, "python tools/compare_methods.py")
+    study.conduct("methods", protocol, settings(), SEEDS, train, measured={"floor": floor})
     report(target)
 
 

@@ -1,0 +1,533 @@
+"""Other games of two players. Each is a `GAN` that overrides hooks of it; `train_step` is never written again.
+
+What a hook is given is a `training.Batch`: `samples`, `labels` (−1 where there is none), `latent`, and `outputs`, all
+that the discriminator said.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from gan_utils import penalties, refusals
+from gan_utils.checks import is_real, is_whole
+from gan_utils.training import GAN, Batch
+
+_register = keras.saving.register_keras_serializable("gan_utils")
+
+
+@_register
+class ACGAN(GAN):
+    """D also tells the class of a sample, and both players gain where it is right.
+
+        D minimises   its loss of the objective + λ·(CE(real) + CE(fake))
+        G minimises   its loss of the objective + λ·CE(fake)
+
+    CE is the cross-entropy of the class that D tells and the label, a mean over the batch. Real samples without a label
+    (−1) do not count in it.
+
+    With the true classes overlapping, this game has no fixed point at the data: G avoids what D cannot classify.
+
+    Differs from the paper: λ need not be 1.
+
+    Args:
+        discriminator: from samples to two outputs: one logit, and logits of the classes, (batch, classes).
+        class_weight: λ, at least 0.
+        **kwargs: `generator`, which reads labels, and `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: D has other outputs, or G reads other labels, or none.
+
+    Reference: A. Odena et al., Conditional Image Synthesis with Auxiliary Classifier GANs, 2017, arXiv:1610.09585.
+
+    Example:
+        >>> from gan_utils import models
+        >>> generator = models.conditional_generator(models.mlp_generator(4, (1,), (8,), None), num_classes=2)
+        >>> sample = keras.Input((1,))
+        >>> discriminator = keras.Model(sample, [layers.Dense(1)(sample), layers.Dense(2)(sample)])
+        >>> ACGAN(generator, discriminator, latent_dim=2).sample(4, labels=1).shape
+        (4, 1)
+    """
+
+    def __init__(self, *args: Any, class_weight: float = 1.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.class_weight = _at_least_0("class_weight", class_weight)
+        self.class_accuracy = keras.metrics.Mean(name="class_accuracy")
+
+    def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        told = self.class_loss(real) + self.class_loss(fake)
+        self.class_accuracy.update_state(*_hits(real.outputs[1], real.labels))
+        return super().discriminator_loss(real, fake) + self.class_weight * told
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        return super().generator_loss(real, fake) + self.class_weight * self.class_loss(fake)
+
+    def class_loss(self, batch: Batch) -> tf.Tensor:
+        """The mean cross-entropy of the classes that D tells, over the samples that have a label."""
+        return _labelled_cross_entropy(batch.outputs[1], batch.labels)
+
+    @classmethod
+    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
+        refusals.check_samples(generator, discriminator)
+        classes = refusals.classes_read_by(generator) or None
+        refusals.check_outputs(discriminator, [(None, 1), (None, classes)], "a logit, and logits of G's classes.")
+        for index in range(2):
+            refusals.check_logits(discriminator, index)
+        if classes is None:
+            raise ValueError("The generator reads no labels. Build it by models.conditional_generator.")
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, self.class_accuracy]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_weight": self.class_weight}
+
+
+@_register
+class InfoGAN(GAN):
+    """A part of the latent is a code that a network Q reads back from the sample, so that the code means something.
+
+        G and Q minimise   G's loss of the objective − λ·L,    L = E[log Q(c | x)] + H(c) ≤ I(c; G(z, c))
+
+    The code stands at the end of the latent: one of `categories`, one-hot, then `continuous` numbers, uniform in
+    [−1, 1]. Q(c | x) is a softmax, and a Gaussian with the standard deviation 1 around each continuous number.
+
+    Differs from the paper: Q is a network of its own, which shares no layers with D unless you build it so, and
+    the Gaussian's standard deviation is not learned.
+
+    Args:
+        recognizer: Q, from samples to categories + continuous numbers, (batch, categories + continuous).
+        categories: of the categorical code; 0 for none.
+        continuous: how many continuous codes.
+        information_weight: λ, at least 0.
+        **kwargs: `generator`, `discriminator` and `latent_dim` as of `GAN`; the latent includes the code.
+
+    Raises:
+        ValueError: the code does not fit into the latent, or Q returns another number of values.
+
+    Reference: X. Chen et al., InfoGAN, 2016, arXiv:1606.03657.
+
+    Example:
+        >>> from gan_utils import models
+        >>> generator, discriminator = models.mlp_generator(4, (2,), (8,), None), models.mlp_discriminator((2,), (8,))
+        >>> recognizer = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+        >>> gan = InfoGAN(generator, discriminator, latent_dim=4, recognizer=recognizer, categories=3)
+        >>> print(gan.latent(2, seed=0)[:, 1:].numpy())
+        [[0. 0. 1.]
+         [0. 0. 1.]]
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        recognizer: keras.Model,
+        categories: int = 0,
+        continuous: int = 0,
+        information_weight: float = 1.0,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        refusals.check_model(recognizer, "recognizer")
+        code = _whole("categories", categories, 0) + _whole("continuous", continuous, 0)
+        if recognizer.output_shape != (None, code) or not 1 <= code <= self.latent_dim:
+            raise ValueError(
+                f"Got categories={categories}, continuous={continuous}, a recognizer that returns "
+                f"{recognizer.output_shape} and latent_dim={self.latent_dim}, expected (None, {code}), at least 1 and "
+                "at most the latent."
+            )
+        self.recognizer = recognizer
+        self.categories, self.continuous = categories, continuous
+        self.information_weight = _at_least_0("information_weight", information_weight)
+        self.information = keras.metrics.Mean(name="information_bound")
+
+    def latent(self, count: int | tf.Tensor, seed: int | None = None) -> tf.Tensor:
+        normal = super().latent(count, seed)
+        free = self.latent_dim - self.categories - self.continuous
+        parts = [normal[:, :free]]
+        # The codes are made of the same normal numbers: the place of the largest is uniform, and so is Φ of each.
+        if self.categories:
+            parts.append(tf.one_hot(tf.argmax(normal[:, free : free + self.categories], axis=1), self.categories))
+        uniform = tf.math.erf(normal[:, self.latent_dim - self.continuous :] / 2.0**0.5)  # 2·Φ − 1
+        return tf.concat([*parts, uniform], axis=1)
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        bound = self.information_bound(fake)
+        self.information.update_state(bound)
+        return super().generator_loss(real, fake) - self.information_weight * bound
+
+    def information_bound(self, fake: Batch) -> tf.Tensor:
+        """L, in nats: a lower bound of the mutual information of code and sample."""
+        code, told = fake.latent[:, -(self.categories + self.continuous) :], self.recognizer(fake.samples, training=True)
+        bound = self.continuous * tf.math.log(2.0)  # the entropy of numbers that are uniform in [−1, 1]
+        if self.categories:
+            log_q = tf.nn.log_softmax(told[:, : self.categories])
+            bound += tf.reduce_mean(tf.reduce_sum(code[:, : self.categories] * log_q, axis=1))
+            bound += tf.math.log(float(self.categories))
+        missed = tf.reduce_sum((code[:, self.categories :] - told[:, self.categories :]) ** 2, axis=1)
+        return bound - tf.reduce_mean(0.5 * missed) - self.continuous * 0.5 * tf.math.log(2.0 * 3.141592653589793)
+
+    @property
+    def g_variables(self) -> list[keras.Variable]:
+        return [*super().g_variables, *self.recognizer.trainable_variables]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, self.information]
+
+    def get_config(self) -> dict[str, Any]:
+        codes = {"categories": self.categories, "continuous": self.continuous}
+        recognizer = keras.saving.serialize_keras_object(self.recognizer)
+        weight = {"information_weight": self.information_weight}
+        return {**super().get_config(), "recognizer": recognizer, **codes, **weight}
+
+
+@_register
+class SemiSupervisedGAN(GAN):
+    """D is a classifier of K classes that learns from few labels, and from telling real samples from fakes.
+
+    Its K logits l say both: class y has the probability exp(l_y)/Z with Z = Σ exp(l), and real the probability
+    D = Z/(Z + 1), whose logit is log Z. That is a classifier of K + 1 classes with the logit 0 for "fake".
+
+        D minimises   CE(labelled real) + its loss of the objective on log Z
+        G minimises   its loss of the objective on log Z, or ‖E φ(x) − E φ(G(z))‖² where features φ are to be matched
+
+    Args:
+        discriminator: from samples to logits of the classes, (batch, classes), and, to match them, to features as a
+            second output, (batch, features).
+        feature_matching: whether G matches the mean of D's features instead.
+        **kwargs: `generator` and `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: D has other outputs, or no features to match.
+
+    Reference: T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498, Section 5; matching of
+    features, Section 3.1. Differs from the paper: the squared norm is a mean over features, and weight normalisation is
+    left to the networks.
+
+    Example:
+        >>> from gan_utils import models
+        >>> classifier = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+        >>> SemiSupervisedGAN(models.mlp_generator(2, (2,), (8,), None), classifier, latent_dim=2).scores is not None
+        True
+    """
+
+    def __init__(self, *args: Any, feature_matching: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if feature_matching and len(self.discriminator.outputs) < 2:
+            raise ValueError("There are no features to match. Let the discriminator return them as a second output.")
+        self.feature_matching = bool(feature_matching)
+        self.class_accuracy = keras.metrics.Mean(name="class_accuracy")
+
+    def judged(self, batch: Batch) -> Batch:
+        """Its outputs are log Z, then all that the discriminator returned."""
+        if batch.outputs:
+            return batch
+        batch = super().judged(batch)
+        log_z = tf.reduce_logsumexp(batch.outputs[0], axis=1, keepdims=True)
+        return batch._replace(outputs=(log_z, *batch.outputs))
+
+    def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        self.class_accuracy.update_state(*_hits(real.outputs[1], real.labels))
+        supervised = _labelled_cross_entropy(real.outputs[1], real.labels)
+        return supervised + super().discriminator_loss(real, fake)
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        if not self.feature_matching:
+            return super().generator_loss(real, fake)
+        means = [tf.reduce_mean(self.judged(batch).outputs[2], axis=0) for batch in (real, fake)]  # (features,) each
+        return tf.reduce_mean((means[0] - means[1]) ** 2)
+
+    @classmethod
+    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
+        refusals.check_samples(generator, discriminator)
+        features = [(None, None)] * (len(discriminator.outputs) - 1)
+        told = "logits of the classes, and perhaps features."
+        refusals.check_outputs(discriminator, [(None, None), *features[:1]], told)
+        refusals.check_logits(discriminator)
+
+    @property
+    def classes_read(self) -> int:
+        """The dataset has to have labels, though no network reads them."""
+        return self.discriminator.outputs[0].shape[1]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, self.class_accuracy]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "feature_matching": self.feature_matching}
+
+
+@_register
+class EBGAN(GAN):
+    """D is an autoencoder; a sample's energy E is how badly it is reconstructed.
+
+        D minimises   E(x) + [m − E(G(z))]₊
+        G minimises   E(G(z)) + w·P,    P the mean squared cosine between the codes of pairs of fakes
+
+    Energies are means over a batch of the mean squared error of each sample; the margin m is applied to each sample.
+
+    Args:
+        discriminator: from samples to their reconstructions, and, for the pulling-away term P, to codes as a second
+            output, (batch, features).
+        margin: m, above 0.
+        pull_away: w, at least 0.
+        **kwargs: `generator` and `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: D does not return samples, or there are no codes to pull apart.
+
+    Reference: J. Zhao et al., Energy-based Generative Adversarial Network, 2017, arXiv:1609.03126.
+
+    Example:
+        >>> from gan_utils import models
+        >>> autoencoder = keras.Sequential([keras.Input((2,)), layers.Dense(1), layers.Dense(2)])
+        >>> EBGAN(models.mlp_generator(2, (2,), (8,), None), autoencoder, latent_dim=2).score_names()
+        ('energy(x)', 'energy(G(z))')
+    """
+
+    def __init__(self, *args: Any, margin: float = 1.0, pull_away: float = 0.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if pull_away and len(self.discriminator.outputs) < 2:
+            raise ValueError("There are no codes to pull apart. Let the discriminator return them as a second output.")
+        if not _at_least_0("margin", margin):
+            raise ValueError("Got margin=0.0, expected a number above 0.")
+        self.margin, self.pull_away = float(margin), _at_least_0("pull_away", pull_away)
+
+    def scores(self, batch: Batch) -> tf.Tensor:
+        """The energy of each sample, (batch,)."""
+        squares = (batch.outputs[0] - tf.cast(batch.samples, batch.outputs[0].dtype)) ** 2
+        return tf.reduce_mean(squares, axis=list(range(1, len(squares.shape))))
+
+    def score_names(self) -> tuple[str, str]:
+        return "energy(x)", "energy(G(z))"
+
+    def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        return tf.reduce_mean(self.scores(real)) + tf.reduce_mean(tf.nn.relu(self.margin - self.scores(fake)))
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        loss = tf.reduce_mean(self.scores(fake))
+        return loss + self.pull_away * self.similarity(fake.outputs[1]) if self.pull_away else loss
+
+    def similarity(self, codes: tf.Tensor) -> tf.Tensor:
+        """The mean squared cosine of all pairs of different codes, (batch, features)."""
+        unit = codes / tf.sqrt(tf.reduce_sum(codes**2, axis=1, keepdims=True) + 1e-12)
+        cosines = tf.linalg.matmul(unit, unit, transpose_b=True)  # (batch, batch)
+        count = tf.cast(tf.shape(codes)[0], cosines.dtype)
+        return (tf.reduce_sum(cosines**2) - count) / (count * (count - 1.0))
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As `GAN.compile`, without an objective or a penalty: the energies are all there is."""
+        if kwargs.get("objective") is not None or kwargs.get("penalty") is not None or len(args) > 2:
+            raise ValueError("EBGAN has losses of its own. Leave objective and penalty out.")
+        super().compile(*args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        config = super().get_compile_config()
+        return {**config, "objective": None} if config else {}
+
+    @classmethod
+    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
+        refusals.check_samples(generator, discriminator)
+        codes = [(None, None)] * (len(discriminator.outputs) - 1)
+        told = "reconstructed samples, and perhaps codes."
+        refusals.check_outputs(discriminator, [generator.output_shape, *codes[:1]], told)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "margin": self.margin, "pull_away": self.pull_away}
+
+
+@_register
+class UnrolledGAN(GAN):
+    """G descends its loss at the D that would be there after a few more steps of D, and sees how D would react.
+
+    D's steps inside G's are plain gradient descent on D's loss, on the same batches; the gradient goes through them, so
+    it has second derivatives of D. Then D moves one real step, as always.
+
+    Differs from the paper: the steps looked ahead are plain descent, whatever D's own optimizer is.
+
+    Args:
+        unrolled_steps: K, at least 1.
+        unrolled_rate: learning rate of the steps looked ahead, above 0.
+        **kwargs: `generator`, `discriminator` and `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: D has a layer whose second derivative is wrong in Keras on TensorFlow.
+
+    Reference: L. Metz et al., Unrolled Generative Adversarial Networks, 2017, arXiv:1611.02163.
+
+    Example:
+        >>> from gan_utils import models
+        >>> networks = models.mlp_generator(2, (2,), (8,), None), models.mlp_discriminator((2,), (8,), 0.0)
+        >>> UnrolledGAN(*networks, latent_dim=2, unrolled_steps=5).unrolled_steps
+        5
+    """
+
+    def __init__(self, *args: Any, unrolled_steps: int = 5, unrolled_rate: float = 1e-2, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        penalties.check_network(self.discriminator)
+        self.unrolled_steps = _whole("unrolled_steps", unrolled_steps, 1)
+        if not (is_real(unrolled_rate) and unrolled_rate > 0):
+            raise ValueError(f"Got unrolled_rate={unrolled_rate!r}, expected a number above 0.")
+        self.unrolled_rate = float(unrolled_rate)
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        real, fake = (batch._replace(outputs=()) for batch in (real, fake))
+        weights = [tf.identity(variable.value) for variable in self.d_variables]
+        for _ in range(self.unrolled_steps):
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                with self._with(weights):
+                    loss = self.discriminator_loss(self.judged(real), self.judged(fake))
+            slopes = tape.gradient(loss, weights, unconnected_gradients="zero")
+            weights = [weight - self.unrolled_rate * slope for weight, slope in zip(weights, slopes, strict=True)]
+        with self._with(weights):
+            return super().generator_loss(real, self.judged(fake))
+
+    def _with(self, weights: Sequence[tf.Tensor]) -> keras.StatelessScope:
+        """Lends D these weights."""
+        return keras.StatelessScope(state_mapping=list(zip(self.d_variables, weights, strict=True)))
+
+    def get_config(self) -> dict[str, Any]:
+        steps = {"unrolled_steps": self.unrolled_steps, "unrolled_rate": self.unrolled_rate}
+        return {**super().get_config(), **steps}
+
+
+@_register
+class MADGAN(GAN):
+    """Several generators, and a D that has to tell which of them made a fake: they are driven to different modes.
+
+        D minimises   the cross-entropy of K + 1 classes: 0 … K − 1 the generators, K real
+        G minimises   E[−log p(real)] or, as in the 2014 paper, E[log(1 − p(real))]
+
+    The objective tells which, for D's answer "real" as a logit, log p/(1 − p).
+
+    Args:
+        generator: of all: `TakeTurns`, in which sample j of a batch comes from generator j mod K.
+        discriminator: from samples to K + 1 logits.
+        **kwargs: `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: the generator is not made of several, or D has another number of logits.
+
+    Reference: A. Ghosh et al., Multi-Agent Diverse Generative Adversarial Networks, 2018, arXiv:1704.02906.
+
+    Example:
+        >>> from gan_utils import models
+        >>> generator = take_turns([models.mlp_generator(2, (1,), (4,), None) for _ in range(3)])
+        >>> discriminator = keras.Sequential([keras.Input((1,)), layers.Dense(4)])
+        >>> MADGAN(generator, discriminator, latent_dim=2).sample(6).shape
+        (6, 1)
+    """
+
+    def judged(self, batch: Batch) -> Batch:
+        """Its outputs are the logit of "real", then all K + 1 logits."""
+        if batch.outputs:
+            return batch
+        batch = super().judged(batch)
+        (logits,) = batch.outputs
+        real = logits[:, -1:] - tf.reduce_logsumexp(logits[:, :-1], axis=1, keepdims=True)
+        return batch._replace(outputs=(real, logits))
+
+    def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        generators = fake.outputs[1].shape[1] - 1
+        makers = tf.range(tf.shape(fake.samples)[0]) % generators
+        is_real_class = tf.fill(tf.shape(real.samples)[:1], generators)
+        return _labelled_cross_entropy(real.outputs[1], is_real_class) + _labelled_cross_entropy(
+            fake.outputs[1], makers
+        )
+
+    @classmethod
+    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
+        refusals.check_samples(generator, discriminator)
+        turns = next((layer for layer in generator.layers if isinstance(layer, TakeTurns)), None)
+        if turns is None:
+            raise ValueError("The generator is one network, expected games.take_turns([generator, …]).")
+        told = f"a logit for each of {len(turns.networks)} generators and one for real."
+        refusals.check_outputs(discriminator, [(None, len(turns.networks) + 1)], told)
+        refusals.check_logits(discriminator)
+
+
+@_register
+class TakeTurns(layers.Layer):
+    """Several generators in one: sample j of a batch is made by network j mod K.
+
+    Args:
+        networks: generators of the same latents and samples.
+
+    Example:
+        >>> from gan_utils import models
+        >>> TakeTurns([models.mlp_generator(2, (1,), (4,), None) for _ in range(3)])(tf.zeros((7, 2))).shape
+        TensorShape([7, 1])
+    """
+
+    def __init__(self, networks: Sequence[keras.Model], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.networks = list(networks)
+        if len({(network.input_shape, network.output_shape) for network in self.networks}) != 1:
+            raise ValueError(f"Got {len(self.networks)} networks, expected two or more of the same shapes.")
+
+    def call(self, latent: tf.Tensor, training: bool = False) -> tf.Tensor:
+        count, turns = tf.shape(latent)[0], len(self.networks)
+        made = [network(latent[turn::turns], training=training) for turn, network in enumerate(self.networks)]
+        places = [tf.range(turn, count, turns) for turn in range(turns)]
+        return tf.dynamic_stitch(places, made)  # (batch, …), in the order of the latents
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], *self.networks[0].output_shape[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        networks = [keras.saving.serialize_keras_object(network) for network in self.networks]
+        return {**super().get_config(), "networks": networks}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TakeTurns":
+        networks = [keras.saving.deserialize_keras_object(network) for network in config.pop("networks")]
+        return cls(networks, **config)
+
+
+def take_turns(networks: Sequence[keras.Model]) -> keras.Model:
+    """One generator made of several, which take turns through a batch; for `MADGAN`, or with a plain D as a control.
+
+    Args:
+        networks: two or more generators of the same latents and samples.
+
+    Raises:
+        ValueError: their shapes differ.
+
+    Example:
+        >>> from gan_utils import models
+        >>> take_turns([models.mlp_generator(2, (1,), (4,), None) for _ in range(3)]).output_shape
+        (None, 1)
+    """
+    turns = TakeTurns(networks)
+    latent = keras.Input(turns.networks[0].input_shape[1:])
+    return keras.Model(latent, turns(latent), name="generator")
+
+
+def _labelled_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """The mean over the samples that have a label; 0 where none has."""
+    labelled = tf.cast(labels >= 0, logits.dtype)
+    costs = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)  # (batch,)
+    return tf.reduce_sum(labelled * costs) / tf.maximum(tf.reduce_sum(labelled), 1.0)
+
+
+def _hits(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether each class is told right, and its weight in the mean: 0 without a label."""
+    hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+    return tf.cast(hits, tf.float32), tf.cast(labels >= 0, tf.float32)
+
+
+def _at_least_0(name: str, value: Any) -> float:
+    if not (is_real(value) and value >= 0):
+        raise ValueError(f"Got {name}={value!r}, expected a number of at least 0.")
+    return float(value)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if not is_whole(value, least):
+        raise ValueError(f"Got {name}={value!r}, expected a whole number of at least {least}.")
+    return int(value)

@@ -1,0 +1,235 @@
+"""What all studies share: one training run for each setting and seed, written to data/results/ as it ends.
+
+Runs that the file already holds are kept, so an interrupted study goes on where it stopped; delete it to start anew.
+Two processes can work on one file at once: start the same study twice, and each makes the runs that the other does not.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import pathlib
+import platform
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import gan_utils
+from gan_utils import data, files, metrics
+
+if os.name == "nt":
+    import msvcrt
+else:
+    import fcntl
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "data" / "results"
+LOCKS = ROOT / "build" / "locks"
+PAUSE = 10.0  # seconds between two looks at the runs that another process makes
+
+IMAGES = {
+    "MNIST": (data.load_mnist, metrics.digit_features),
+    "Fashion-MNIST": (data.load_fashion_mnist, metrics.fashion_features),
+}
+
+
+def conduct(
+    name: str,
+    protocol: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
+    seeds: Iterable[int],
+    train: Callable[..., Mapping[str, Any]],
+    command: str | None = None,
+    measured: Mapping[str, Any] | None = None,
+) -> None:
+    """Runs `train(seed, **setting)` for every setting and seed, seed by seed, and keeps what each returns.
+
+    A run that another process makes is left to it. In the end this one waits for it; where the other process dies, its
+    run is made here.
+
+    Args:
+        name: of the study: studies/NAME.py writes data/results/NAME.json.
+        protocol: what all runs have in common, for the reader of the table.
+        settings: the keyword arguments of `train`, by the setting's name.
+        seeds: of the runs.
+        train: one training run. Its record must fit into JSON; "seconds" is added to it.
+        command: that makes the file again; None is "python studies/NAME.py".
+        measured: entries of the protocol that were measured, such as the score of real images. Another machine finds
+            other last digits, so they may differ from the file's by one in a hundred.
+
+    Raises:
+        ValueError: the file holds runs of another protocol.
+    """
+    measured = measured or {}
+    file = File(FOLDER / f"{name}.json", new_study(name, {**protocol, **measured}, command), tuple(measured))
+    wanted = [(setting, seed) for seed in seeds for setting in settings]
+    waiting = False
+    while missing := file.missing(wanted):
+        idle = not any([make(file, setting, seed, settings, train) for setting, seed in missing])
+        if idle and not waiting:
+            print(f"Waiting for another process, which makes {missing}", flush=True)
+        if idle:
+            time.sleep(PAUSE)
+        waiting = idle
+
+
+def make(
+    file: "File", setting: str, seed: int, settings: Mapping[str, Mapping[str, Any]], train: Callable[..., Any]
+) -> bool:
+    """Makes a run and says so, unless another process makes it or has made it."""
+    with locked(file.path, setting, seed) as mine:
+        if not mine or not file.missing([(setting, seed)]):
+            return False
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        begin = time.perf_counter()
+        run = {"setting": setting, "seed": seed, **train(seed, **settings[setting])}
+        run["seconds"] = round(time.perf_counter() - begin, 1)
+        file.add(run, list(settings))
+    print(json.dumps({key: value for key, value in run.items() if key != "samples"})[:300], flush=True)
+    return True
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """data/results/NAME.json, to which several processes may add runs at once.
+
+    Args:
+        path: of the file, which need not exist.
+        new: what the file holds before the first run.
+        measured: names of entries of its protocol that may differ by one in a hundred.
+    """
+
+    path: pathlib.Path
+    new: dict[str, Any]
+    measured: Collection[str] = ()
+
+    def missing(self, wanted: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those pairs of setting and seed for which the file has no run."""
+        with locked(self.path, wait=True):
+            there = set(map(key, self._read()["runs"]))
+        return [pair for pair in wanted if pair not in there]
+
+    def add(self, run: dict[str, Any], order: Sequence[str]) -> None:
+        """Adds a run, unless its like is there; seed by seed, settings in this order, then those it does not name."""
+        rank = {setting: index for index, setting in enumerate(order)}
+        with locked(self.path, wait=True):
+            study = self._read()
+            if key(run) not in map(key, study["runs"]):
+                runs = [*study["runs"], run]
+                runs.sort(key=lambda run: (run["seed"], rank.get(run["setting"], len(rank))))
+                write({**study, "runs": runs}, self.path)
+
+    def _read(self) -> dict[str, Any]:
+        if not self.path.is_file():
+            return self.new
+        study = json.loads(self.path.read_text(encoding="utf-8"))
+        if different := "; ".join(differences(study["protocol"], self.new["protocol"], self.measured)):
+            raise ValueError(
+                f"{self.path} holds runs of another protocol: {different}. Take back what was changed in the script, "
+                f"or move the file away to make all runs anew."
+            )
+        return study
+
+
+def key(run: Mapping[str, Any]) -> tuple[str, int]:
+    return run["setting"], run["seed"]
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any], measured: Collection[str] = ()) -> Iterator[str]:
+    """What differs between the protocol in a file and the one of today, in words."""
+    there, here = flat(stored), flat(json.loads(json.dumps(given)))
+    for name in here | there:
+        pair = there.get(name, "absent"), here.get(name, "absent")
+        numbers = all(isinstance(value, int | float) for value in pair)
+        if pair[0] != pair[1] and not (numbers and name[0] in measured and math.isclose(*pair, rel_tol=0.01)):
+            yield "{} is {!r} there, {!r} here".format(" of ".join(reversed(name)), *pair)
+
+
+def flat(protocol: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The entries of nested dictionaries, by their path of names."""
+    entries: dict[tuple[str, ...], Any] = {}
+    for name, value in protocol.items():
+        entries |= flat(value, (*above, name)) if isinstance(value, Mapping) else {(*above, name): value}
+    return entries
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path, *part: Any, wait: bool = False) -> Iterator[bool]:
+    """Holds the lock on a file, or on a part of it, and says whether it could be had.
+
+    The lock is the system's, on an empty file in `LOCKS`: it ends with the process, even one that is killed.
+
+    Args:
+        path: of the file, which need not exist.
+        part: what of the file is locked, such as a setting and a seed; nothing is the file itself.
+        wait: until whoever holds the lock lets go.
+    """
+    digest = hashlib.sha256(repr((str(path.resolve()), *part)).encode()).hexdigest()[:16]
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with open(LOCKS / f"{path.stem}-{digest}.lock", "a") as file:
+        while not (mine := take(file)) and wait:
+            time.sleep(0.02)
+        yield mine
+
+
+def take(file: IO[str]) -> bool:
+    """Takes the system's lock on an open file, which ends when the file is closed; False if it is taken."""
+    try:
+        if os.name == "nt":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # what each of them says of a lock that is taken
+        return False
+    except OSError as error:
+        raise OSError(f"{file.name} cannot be locked ({error}): copy the course to a disk of this machine") from error
+    return True
+
+
+@functools.cache
+def reference(name: str = "MNIST") -> np.ndarray:
+    """Features of the 10,000 test images of one of `IMAGES`, (10000, 128)."""
+    load, extract = IMAGES[name]
+    return extract(load("test")[0])[0]
+
+
+def frechet(images: np.ndarray, name: str = "MNIST") -> float:
+    """Fréchet distance to the 10,000 test images, in the features of the shipped classifier of this data set."""
+    return metrics.frechet_distance(IMAGES[name][1](images)[0], reference(name))
+
+
+def encode(images: np.ndarray) -> str:
+    """Images in [-1, 1], (samples, height, width, channels), as text; back by `gan_utils.data.decode_images`."""
+    return base64.b64encode(zlib.compress(data.to_bytes(images).tobytes(), 9)).decode()
+
+
+def new_study(name: str, protocol: Mapping[str, Any], command: str | None = None) -> dict[str, Any]:
+    return {
+        "command": command or f"python studies/{name}.py",
+        "protocol": dict(protocol),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "gan_utils": gan_utils.__version__,
+        },
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "runs": [],
+    }
+
+
+def write(study: Mapping[str, Any], path: pathlib.Path) -> None:
+    """One run a line, so that a change can be read in a diff; an interruption leaves the last complete file."""
+    head = json.dumps({**study, "runs": []}, indent=1).removesuffix("[]\n}")
+    runs = ",\n".join(json.dumps(run) for run in study["runs"])
+    files.replace(path, lambda partial: partial.write_text(f"{head}[\n{runs}\n]}}\n", encoding="utf-8"))
