@@ -7,6 +7,7 @@
               fake in one mixed batch for D, then fresh noise through G and D. That example's label noise is left out.
     one-tape  the step and loop of TensorFlow's DCGAN tutorial: one batch of noise, and the gradients of both players
               from one forward pass. So it does less than ours: G runs once, not twice, D on two batches, not three.
+    reused    ours with `compile(reuse_fakes=True)`: one batch of fakes for both players, as in the tutorial.
     torch     the eager loop of PyTorch's DCGAN tutorial, channels first: D on real and fake separately, then the same
               fakes through the updated D. G runs once; the backward pass of G's loss also computes gradients of D's
               weights that are never used.
@@ -180,6 +181,72 @@ def bfloat16(size: Size, batches: Batches = real_batches) -> Run:
         keras.config.set_dtype_policy("float32")
 
 
+def reused(size: Size, batches: Batches = real_batches) -> Run:
+    """The course's own step with one batch of fakes for both players."""
+    import gan_utils
+
+    gan = gan_utils.GAN(*size.networks(), latent_dim=LATENT)
+    gan.compile(*adams(), reuse_fakes=True)
+    return through_fit(gan, batches)
+
+
+def penalised(size: Size, batches: Batches = real_batches) -> Run:
+    """The course's own step with the Wasserstein loss and a gradient penalty."""
+    import gan_utils
+    from gan_utils import losses, penalties
+
+    gan = gan_utils.GAN(*critic_networks(size), latent_dim=LATENT)
+    gan.compile(*adams(), objective=losses.wasserstein(), penalty=penalties.gradient_penalty(10.0))
+    return through_fit(gan, batches)
+
+
+def penalised_by_hand(size: Size, batches: Batches = real_batches) -> Run:
+    """The same step in plain TensorFlow, without checks or metrics."""
+    import tensorflow as tf
+
+    generator, critic = critic_networks(size)
+    d_optimizer, g_optimizer = adams()
+    iterator = batches()
+
+    @tf.function
+    def train_step(real: Any) -> Any:
+        fake = generator(tf.random.normal((BATCH, LATENT)), training=True)
+        with tf.GradientTape() as tape:
+            between = real + tf.random.uniform((BATCH, 1, 1, 1)) * (fake - real)
+            with tf.GradientTape() as inner:
+                inner.watch(between)
+                logits = critic(between, training=True)
+            slopes = tf.sqrt(tf.reduce_sum(inner.gradient(logits, between) ** 2, axis=(1, 2, 3)) + 1e-12)
+            d_loss = tf.reduce_mean(critic(fake, training=True)) - tf.reduce_mean(critic(real, training=True))
+            d_loss += 10.0 * tf.reduce_mean((slopes - 1.0) ** 2)
+        weights = critic.trainable_variables
+        d_optimizer.apply(tape.gradient(d_loss, weights), weights)
+        with tf.GradientTape() as tape:
+            g_loss = -tf.reduce_mean(critic(generator(tf.random.normal((BATCH, LATENT)), training=True), training=True))
+        weights = generator.trainable_variables
+        g_optimizer.apply(tape.gradient(g_loss, weights), weights)
+        return d_loss
+
+    def run(steps: int) -> float:
+        for real in itertools.islice(iterator, steps):
+            d_loss = train_step(real)
+        return float(d_loss)
+
+    return run
+
+
+def critic_networks(size: Size) -> Networks:
+    """The networks of that size, with a discriminator without batch normalisation and dropout."""
+    import keras
+    from keras import layers
+
+    generator, discriminator = size.networks()
+    kept = [
+        layer for layer in discriminator.layers if not isinstance(layer, layers.BatchNormalization | layers.Dropout)
+    ]
+    return generator, keras.Sequential([keras.Input(SHAPE), *kept])
+
+
 def two_pass(size: Size, batches: Batches = real_batches) -> Run:
     """The step of keras.io's DCGAN example, by F. Chollet."""
     import keras
@@ -287,9 +354,13 @@ CONTESTANTS = {
     "ours": Contestant(ours, g_forward=2, d_forward=3, d_weights=2),
     "bfloat16": Contestant(bfloat16, g_forward=2, d_forward=3, d_weights=2),
     "two-pass": Contestant(two_pass, g_forward=2, d_forward=3, d_weights=2),
+    "reused": Contestant(reused, g_forward=1, d_forward=2, d_weights=2),
     "one-tape": Contestant(one_tape, g_forward=1, d_forward=2, d_weights=2),
     "torch": Contestant(torch_loop, g_forward=1, d_forward=3, d_weights=3),
 }
+
+# The Wasserstein loss with a gradient penalty, by the course and by hand. Their operations are not counted.
+PENALISED = {"ours": penalised, "by hand": penalised_by_hand}
 
 
 def layer_products(network: Any) -> list[int]:

@@ -28,15 +28,15 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # without effect once TensorFlow is imported
 
-from contestants import BATCH, CONTESTANTS, SIZES, Size, check_twins, step_flops
+from contestants import BATCH, CONTESTANTS, PENALISED, SIZES, Run, check_twins, step_flops
 
 
-def time_steps(size: Size, names: list[str], rounds: int, steps: int, seconds: float) -> dict[str, Any]:
+def time_steps(runs: dict[str, Run], rounds: int, steps: int, seconds: float) -> dict[str, Any]:
     """Milliseconds a step in each round, by the clock and of CPU time, and the best matrix multiplication between.
 
     Each round has another order of contestants. After `seconds`, no further round begins.
     """
-    runs = {name: CONTESTANTS[name].build(size) for name in names}
+    names = [*runs]
     for run in runs.values():
         run(2)  # tracing, and first allocations
     clock: dict[str, list[float]] = {name: [] for name in names}
@@ -136,6 +136,17 @@ def step_table(title: str, result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def penalty_line(result: dict[str, Any]) -> str:
+    """The step with a gradient penalty against the same by hand, as text."""
+    best = {name: min(times) for name, times in result["milliseconds"].items()}
+    cpu = {name: min(times) for name, times in result["cpu_milliseconds"].items()}
+    return (
+        f"with a gradient penalty, best of {len(result['milliseconds']['ours'])}: ours {best['ours']:.1f} ms, by hand "
+        f"{best['by hand']:.1f} ms, {best['ours'] / best['by hand']:.2f} times; CPU time {cpu['ours']:.1f} and "
+        f"{cpu['by hand']:.1f} ms, {cpu['ours'] / cpu['by hand']:.2f} times"
+    )
+
+
 def startup_table(result: dict[str, Any]) -> str:
     """The best start-ups as text."""
     clock, cpu = result["seconds"], result["cpu_seconds"]
@@ -182,9 +193,13 @@ def main() -> None:
         if "torch" in names:
             check_twins(networks, size.twins())
         flops = {name: step_flops(networks, CONTESTANTS[name]) for name in names}
-        times = time_steps(size, names, arguments.rounds, arguments.steps or size.steps, arguments.seconds)
+        length = (arguments.rounds, arguments.steps or size.steps, arguments.seconds)
+        times = time_steps({name: CONTESTANTS[name].build(size) for name in names}, *length)
         results["steps"][title] = {"flops": flops, **times}
         print(step_table(title, results["steps"][title]), flush=True)
+        times = time_steps({name: build(size) for name, build in PENALISED.items()}, *length)
+        results["steps"][f"{title}, gradient penalty"] = times
+        print(penalty_line(times), flush=True)
     if arguments.repeats:
         results["startup"] = time_startups(names, arguments.repeats)
         print(startup_table(results["startup"]))

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from gan_utils import data, files, plotting, refusals
+from gan_utils import files, plotting, refusals
 from gan_utils.checks import is_real, is_whole
 
 

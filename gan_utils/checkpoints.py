@@ -42,9 +42,11 @@ class Checkpoint(keras.callbacks.Callback):
         path: of the file; it and its folder need not exist.
 
     Raises:
-        ValueError: in `GAN.fit`, if the path is a folder or cannot be written, if the file is damaged, or was written by another training: other networks, data,
-            objective, optimizers, steps, callbacks that are kept, devices or versions. Nothing has changed then. A
-            dataset that shuffles counts as another one once it has been read: make it anew, as in the example.
+        OSError: in `GAN.fit`, if the path cannot be written.
+        ValueError: in `GAN.fit`, if the path is a folder, or the file is damaged, or was written by another training:
+            other networks, data, objective, optimizers, steps, callbacks that are kept, devices or versions. Nothing
+            has changed then. A dataset that shuffles counts as another one once it has been read: make it anew, as in
+            the example.
 
     Example:
         >>> checkpoint = Checkpoint("runs/digits.npz")  # gan.fit(data.batches(images), callbacks=[checkpoint, ...])

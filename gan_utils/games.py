@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from gan_utils import penalties, refusals
+from gan_utils import devices, penalties, refusals
 from gan_utils.checks import is_real, is_whole
 from gan_utils.training import GAN, Batch
 
@@ -106,7 +106,8 @@ class InfoGAN(GAN):
         **kwargs: `generator`, `discriminator` and `latent_dim` as of `GAN`; the latent includes the code.
 
     Raises:
-        ValueError: the code does not fit into the latent, or Q returns another number of values.
+        TypeError: Q is not a built `keras.Model`.
+        ValueError: the code does not fit into the latent, or Q reads other samples or returns another number of values.
 
     Reference: X. Chen et al., InfoGAN, 2016, arXiv:1606.03657.
 
@@ -117,7 +118,7 @@ class InfoGAN(GAN):
         >>> gan = InfoGAN(generator, discriminator, latent_dim=4, recognizer=recognizer, categories=3)
         >>> print(gan.latent(2, seed=0)[:, 1:].numpy())
         [[0. 0. 1.]
-         [0. 0. 1.]]
+         [1. 0. 0.]]
     """
 
     def __init__(
@@ -130,8 +131,9 @@ class InfoGAN(GAN):
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
-        refusals.check_model(recognizer, "recognizer")
-        code = _whole("categories", categories, 0) + _whole("continuous", continuous, 0)
+        self._check_recognizer(recognizer)
+        self.categories, self.continuous = _whole("categories", categories, 0), _whole("continuous", continuous, 0)
+        code = self.categories + self.continuous
         if recognizer.output_shape != (None, code) or not 1 <= code <= self.latent_dim:
             raise ValueError(
                 f"Got categories={categories}, continuous={continuous}, a recognizer that returns "
@@ -139,7 +141,6 @@ class InfoGAN(GAN):
                 "at most the latent."
             )
         self.recognizer = recognizer
-        self.categories, self.continuous = categories, continuous
         self.information_weight = _at_least_0("information_weight", information_weight)
         self.information = keras.metrics.Mean(name="information_bound")
 
@@ -160,7 +161,8 @@ class InfoGAN(GAN):
 
     def information_bound(self, fake: Batch) -> tf.Tensor:
         """L, in nats: a lower bound of the mutual information of code and sample."""
-        code, told = fake.latent[:, -(self.categories + self.continuous) :], self.recognizer(fake.samples, training=True)
+        code = fake.latent[:, -(self.categories + self.continuous) :]
+        told = _in_full_precision(self.recognizer(fake.samples, training=True))  # of the same shape
         bound = self.continuous * tf.math.log(2.0)  # the entropy of numbers that are uniform in [−1, 1]
         if self.categories:
             log_q = tf.nn.log_softmax(told[:, : self.categories])
@@ -168,6 +170,16 @@ class InfoGAN(GAN):
             bound += tf.math.log(float(self.categories))
         missed = tf.reduce_sum((code[:, self.categories :] - told[:, self.categories :]) ** 2, axis=1)
         return bound - tf.reduce_mean(0.5 * missed) - self.continuous * 0.5 * tf.math.log(2.0 * 3.141592653589793)
+
+    def _check_recognizer(self, recognizer: keras.Model) -> None:
+        refusals.check_model(recognizer, "recognizer")
+        shapes = refusals.input_shapes(recognizer)
+        if shapes != [self.generator.output_shape]:
+            raise ValueError(
+                f"The recognizer reads {shapes[0] if len(shapes) == 1 else shapes}, but the generator makes samples of "
+                f"shape {self.generator.output_shape}. Build it for samples alone, of the same shape."
+            )
+        devices.check_scope(self.distribute_strategy, [variable.value for variable in recognizer.variables])
 
     @property
     def g_variables(self) -> list[keras.Variable]:
@@ -237,8 +249,8 @@ class SemiSupervisedGAN(GAN):
     def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
         if not self.feature_matching:
             return super().generator_loss(real, fake)
-        means = [tf.reduce_mean(self.judged(batch).outputs[2], axis=0) for batch in (real, fake)]  # (features,) each
-        return tf.reduce_mean((means[0] - means[1]) ** 2)
+        features = [_in_full_precision(self.judged(batch).outputs[2]) for batch in (real, fake)]
+        return tf.reduce_mean((tf.reduce_mean(features[0], axis=0) - tf.reduce_mean(features[1], axis=0)) ** 2)
 
     @classmethod
     def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
@@ -299,7 +311,7 @@ class EBGAN(GAN):
 
     def scores(self, batch: Batch) -> tf.Tensor:
         """The energy of each sample, (batch,)."""
-        squares = (batch.outputs[0] - tf.cast(batch.samples, batch.outputs[0].dtype)) ** 2
+        squares = (_in_full_precision(batch.outputs[0]) - _in_full_precision(batch.samples)) ** 2
         return tf.reduce_mean(squares, axis=list(range(1, len(squares.shape))))
 
     def score_names(self) -> tuple[str, str]:
@@ -314,10 +326,13 @@ class EBGAN(GAN):
 
     def similarity(self, codes: tf.Tensor) -> tf.Tensor:
         """The mean squared cosine of all pairs of different codes, (batch, features)."""
+        codes = _in_full_precision(codes)
         unit = codes / tf.sqrt(tf.reduce_sum(codes**2, axis=1, keepdims=True) + 1e-12)
         cosines = tf.linalg.matmul(unit, unit, transpose_b=True)  # (batch, batch)
-        count = tf.cast(tf.shape(codes)[0], cosines.dtype)
-        return (tf.reduce_sum(cosines**2) - count) / (count * (count - 1.0))
+        with_themselves = tf.reduce_sum(tf.reduce_sum(unit**2, axis=1) ** 2)  # 1 for each code, and 0 for one of zeros
+        count = tf.cast(tf.shape(codes)[0], codes.dtype)
+        pairs = tf.maximum(count * (count - 1.0), 1.0)  # a batch of one has none
+        return (tf.reduce_sum(cosines**2) - with_themselves) / pairs
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """As `GAN.compile`, without an objective or a penalty: the energies are all there is."""
@@ -456,7 +471,11 @@ class TakeTurns(layers.Layer):
     """Several generators in one: sample j of a batch is made by network j mod K.
 
     Args:
-        networks: generators of the same latents and samples.
+        networks: two or more generators of the same latents and samples.
+
+    Raises:
+        TypeError: one is not a built `keras.Model`.
+        ValueError: their shapes differ, or one is there twice.
 
     Example:
         >>> from gan_utils import models
@@ -467,14 +486,16 @@ class TakeTurns(layers.Layer):
     def __init__(self, networks: Sequence[keras.Model], **kwargs: Any):
         super().__init__(**kwargs)
         self.networks = list(networks)
-        if len({(network.input_shape, network.output_shape) for network in self.networks}) != 1:
-            raise ValueError(f"Got {len(self.networks)} networks, expected two or more of the same shapes.")
+        for turn, network in enumerate(self.networks):
+            refusals.check_model(network, f"generator {turn}")
+        shapes = {(network.input_shape, network.output_shape) for network in self.networks}
+        if len(shapes) != 1 or len({*map(id, self.networks)}) < max(2, len(self.networks)):
+            raise ValueError(f"Got {len(self.networks)} networks, expected two or more different ones of equal shapes.")
 
     def call(self, latent: tf.Tensor, training: bool = False) -> tf.Tensor:
-        count, turns = tf.shape(latent)[0], len(self.networks)
-        made = [network(latent[turn::turns], training=training) for turn, network in enumerate(self.networks)]
-        places = [tf.range(turn, count, turns) for turn in range(turns)]
-        return tf.dynamic_stitch(places, made)  # (batch, …), in the order of the latents
+        order, turns = tf.range(tf.shape(latent)[0]), len(self.networks)
+        made = [_draw(network, latent[turn::turns], training) for turn, network in enumerate(self.networks)]
+        return tf.dynamic_stitch([order[turn::turns] for turn in range(turns)], made)  # (batch, …), as the latents
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], *self.networks[0].output_shape[1:])
@@ -496,7 +517,8 @@ def take_turns(networks: Sequence[keras.Model]) -> keras.Model:
         networks: two or more generators of the same latents and samples.
 
     Raises:
-        ValueError: their shapes differ.
+        TypeError: one is not a built `keras.Model`.
+        ValueError: their shapes differ, or one is there twice.
 
     Example:
         >>> from gan_utils import models
@@ -508,11 +530,21 @@ def take_turns(networks: Sequence[keras.Model]) -> keras.Model:
     return keras.Model(latent, turns(latent), name="generator")
 
 
+def _draw(network: keras.Model, latent: tf.Tensor, training: bool) -> tf.Tensor:
+    """The samples of a generator, which is not called at all for none: batch normalisation has no mean of nothing."""
+    nothing = tf.zeros((0, *network.output_shape[1:]), network.compute_dtype)
+    return tf.cond(tf.shape(latent)[0] > 0, lambda: network(latent, training=training), lambda: nothing)
+
+
 def _labelled_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """The mean over the samples that have a label; 0 where none has."""
     labelled = tf.cast(labels >= 0, logits.dtype)
     costs = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)  # (batch,)
     return tf.reduce_sum(labelled * costs) / tf.maximum(tf.reduce_sum(labelled), 1.0)
+
+
+def _in_full_precision(values: tf.Tensor) -> tf.Tensor:
+    return tf.cast(values, keras.config.floatx())
 
 
 def _hits(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

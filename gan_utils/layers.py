@@ -28,9 +28,9 @@ class SpectralNormalization(keras.layers.Wrapper):
     call, and assigned with `training=True` only. W itself is never assigned.
 
     Two warnings. It starts cold: from a random u, one iteration gives too small a σ (74 % of it for a 784×256 matrix)
-    and fifty calls are needed for 99.9 %; until then outputs are too large. And a dense layer gets slope at most 1, but
-    a convolution does not: with σ = 1 as a matrix, its slope can be up to the root of the number of positions of its
-    kernel that meet in one input.
+    and fifty calls are needed for 99.9 %; until then outputs are too large. And σ = 1 bounds the
+    slope of a dense layer by 1, not that of a convolution, whose kernel meets each input several times: up to nearly 3
+    for 3×3 kernels, 2 for 4×4 kernels with stride 2.
 
     Why not Keras' layer: its forward pass in training overwrites the trainable kernel by W/σ. So a step of the
     generator moves D's weights, and the gradient is not that of W/σ with respect to W.
@@ -43,7 +43,7 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     Args:
         layer: has a `kernel` (Dense, convolutions, their transposes) or `embeddings`, and no statistics of its own. Its
-            dtype is the wrapper's too.
+            dtype is the one that counts.
         power_iterations: in each call, at least 1.
         seed: of the first u. None draws one, reproducibly after `keras.utils.set_random_seed`.
 
@@ -63,8 +63,8 @@ class SpectralNormalization(keras.layers.Wrapper):
     def __init__(self, layer: keras.layers.Layer, power_iterations: int = 1, seed: int | None = None, **kwargs: Any):
         if not is_whole(power_iterations):
             raise ValueError(f"Got power_iterations={power_iterations!r}, expected a whole number of at least 1.")
-        # In mixed precision W would be rounded before σ is computed, if this layer's dtype were that policy too.
-        kwargs |= {"dtype": getattr(layer, "variable_dtype", None), "autocast": False}
+        # A mixed dtype of the wrapper's own would round W to half precision before σ is computed.
+        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
         super().__init__(layer, **kwargs)
         self.power_iterations = int(power_iterations)
         self.seed = None if seed is None else int(seed)

@@ -206,8 +206,8 @@ def conditional_generator(network: keras.Model, num_classes: int) -> keras.Model
     """A generator that reads a label beside the latent, so that one can ask it for a class.
 
     Args:
-        network: generator of latent_dim + num_classes numbers, such as `dcgan_generator(latent_dim=110)` for 100 latents
-            and 10 classes.
+        network: generator of latent_dim + num_classes numbers, such as `dcgan_generator(latent_dim=110)` for 100
+            latents and 10 classes.
         num_classes: how many classes there are, at least 2.
 
     Returns:

@@ -35,7 +35,7 @@ _REFUSED = (
     ("LayerNormalization GroupNormalization LayerNorm Moments", _MEAN, _NORMALISE),
     ("SpectralNormalization", "its forward pass overwrites the kernel", "Use gan_utils.layers.SpectralNormalization"),
     (
-        "UpSampling2D Resizing CenterCrop Resize ScaleAndTranslate",
+        "UpSampling2D Resizing CenterCrop Resize",
         _RESIZE,
         'Use UpSampling2D(interpolation="nearest"), Cropping2D, pooling or strides',
     ),

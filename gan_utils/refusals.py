@@ -126,13 +126,14 @@ def check_outputs(discriminator: keras.Model, expected: Sequence[tuple[int | Non
         >>> check_outputs(critic, [(None, 1)], "one logit a sample")
     """
     shapes = [tuple(tensor.shape) for tensor in discriminator.outputs]
-    fits = len(shapes) == len(expected) and all(
-        len(shape) == len(wanted) and all(size is None or size == there for there, size in zip(shape, wanted))
-        for shape, wanted in zip(shapes, expected)
-    )
+    fits = len(shapes) == len(expected) and all(map(_fits, shapes, expected))
     if not fits:
         shown, wanted = (found[0] if len(found) == 1 else [*found] for found in (shapes, expected))
         raise ValueError(f"The discriminator's output has shape {shown}, expected {wanted}: {told}")
+
+
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(size in (None, there) for there, size in zip(shape, wanted, strict=True))
 
 
 def check_logits(discriminator: keras.Model, index: int = 0) -> None:
@@ -150,8 +151,8 @@ def check_logits(discriminator: keras.Model, index: int = 0) -> None:
     low, high = output_range(output)
     if low > -1.5 or high < 1.5:
         raise ValueError(
-            f"The discriminator's answers end in [{low:g}, {high:g}], as after an activation such as a sigmoid, expected "
-            "logits: the losses take them as they are. Use layers.Dense(1) without an activation, and "
+            f"The discriminator's answers end in [{low:g}, {high:g}], as after an activation such as a sigmoid, "
+            "expected logits: the losses take them as they are. Use layers.Dense(1) without an activation, and "
             "keras.ops.sigmoid where a probability is wanted."
         )
 

@@ -100,13 +100,14 @@ class GAN(plumbing.Trainer):
             batches: one element of the dataset, or a tuple of `d_steps` of them where that is more than 1.
         """
         *earlier, last = batches if self.d_steps > 1 else (batches,)
-        for real in earlier:
-            self.discriminator_step(real)
-        if self.reuse_fakes:
-            self.joint_step(last)
-        else:
-            self.discriminator_step(last)
-            self.generator_step(last)
+        with tf.control_dependencies(tf.nest.flatten(batches)):  # no counter moves before the batches are there
+            for real in earlier:
+                self.discriminator_step(real)
+            if self.reuse_fakes:
+                self.joint_step(last)
+            else:
+                self.discriminator_step(last)
+                self.generator_step(last)
         return devices.as_logs(self.distribute_strategy, self.get_metrics_result())
 
     def discriminator_step(self, real: Any) -> None:
@@ -115,7 +116,7 @@ class GAN(plumbing.Trainer):
         with keep_statistics(self.generator):
             fake = self.fakes_for(real)
         with tf.GradientTape() as tape:
-            real, fake = self.judged(real), self.judged(fake)
+            real, fake = self.both_judged(real, fake)
             loss = self.discriminator_loss(real, fake)
             share = self._share(loss, self.d_optimizer)
         devices.apply(self.d_optimizer, tape.gradient(share, self.d_variables), self.d_variables)
@@ -136,7 +137,7 @@ class GAN(plumbing.Trainer):
         """
         real = as_batch(real)
         with tf.GradientTape() as g_tape, tf.GradientTape() as d_tape:
-            real, fake = self.judged(real), self.judged(self.fakes_for(real))
+            real, fake = self.both_judged(real, self.fakes_for(real))
             d_loss, g_loss = self.discriminator_loss(real, fake), self.generator_loss(real, fake)
             d_share, g_share = self._share(d_loss, self.d_optimizer), self._share(g_loss, self.g_optimizer)
         d_gradients = d_tape.gradient(d_share, self.d_variables)
@@ -163,6 +164,10 @@ class GAN(plumbing.Trainer):
         if self.objective.paired:
             return self.objective.generator(fake.logits, self.judged(real).logits)
         return self.objective.generator(fake.logits)
+
+    def both_judged(self, real: Batch, fake: Batch) -> tuple[Batch, Batch]:
+        """Both batches with what D says of them in its own step: two passes, of one batch each."""
+        return self.judged(real), self.judged(fake)
 
     def scores(self, batch: Batch) -> tf.Tensor:
         """What the metrics show of a batch that D has judged: D(x), or the logits of a critic."""

@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import layers
 
 import gan_utils
-from gan_utils import data, models
+from gan_utils import data, models, training
 
 FILTERS = 16
 BATCH = 128
@@ -46,10 +46,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class OneBatchGAN(gan_utils.GAN):
     """Shows D real and fake samples side by side in one batch, so that batch norm mixes their statistics."""
 
-    def discriminator_loss(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        logits = self.discriminator(tf.concat([real, fake], axis=0), training=True)
-        real_logits, fake_logits = tf.split(logits, 2)
-        return self.objective.discriminator(real_logits, fake_logits), real_logits, fake_logits
+    def both_judged(self, real: training.Batch, fake: training.Batch) -> tuple[training.Batch, training.Batch]:
+        logits = self.discriminator(tf.concat([real.samples, fake.samples], axis=0), training=True)
+        on_real, on_fake = tf.split(logits, 2)
+        return real._replace(outputs=(on_real,)), fake._replace(outputs=(on_fake,))
 
 
 def build_generator(pooling: bool, batch_norm: str, hidden_units: int) -> keras.Model:

@@ -90,7 +90,7 @@ def freeze(generator: keras.Model, dataset: tf.data.Dataset) -> list[dict[str, f
 def gradient_size(gan: gan_utils.GAN) -> float:
     """Root mean square, over G's weights, of the gradient that G's optimizer sees in one batch."""
     with tf.GradientTape() as tape:
-        loss = gan.generator_loss(gan.generator(gan.latent(BATCH)))
+        loss = gan.objective.generator(gan.discriminator(gan.generator(gan.latent(BATCH)), training=True))
     return significant(np.sqrt(np.mean(flat(tape.gradient(loss, gan.generator.trainable_variables)) ** 2)))
 
 

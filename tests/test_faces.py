@@ -152,9 +152,6 @@ def test_a_head_turns_with_all_that_is_round_its_face(turn):
     assert gap_right - gap_left == pytest.approx(2 * np.sqrt((0.26 - y) / 0.75), abs=3 * PIXEL)
     _, changes = spans(turn, 0.1, glasses=1)
     assert changes.mean() == pytest.approx(0.21 * turn, abs=PIXEL)
-    _, changes = spans(turn, -0.06, glasses=1)  # between the two inner rims the bridge
-    bridge = changes[np.abs(changes.mean(axis=1) - 0.21 * turn).argmin()]
-    assert bridge.mean() == pytest.approx(0.21 * turn, abs=PIXEL)
     _, changes = spans(turn, 0.6, hair_style=1)  # the back of the head moves against the face
     assert (changes.min() + changes.max()) / 2 == pytest.approx(-0.10 * turn, abs=PIXEL)
     still, moved = (spans(angle, -0.12, hair_style=2)[1] for angle in (0.0, turn))
@@ -163,12 +160,22 @@ def test_a_head_turns_with_all_that_is_round_its_face(turn):
     )
 
 
-def test_brows_move_with_the_eyes():
-    # A brow is 0.6 of the hair's colour; at y = −0.21, under the hair, are the lower edges of its middle.
-    brow = 0.6 * np.array(faces.HAIR_COLORS["blond"])
-    for turn in (-0.8, 0.0, 0.8):
-        found = np.abs(large(turn, hair_color=2)[row(-0.215)] - brow).max(axis=-1) < 6
-        assert PLACES[found].mean() == pytest.approx(0.21 * turn, abs=0.04)
+@pytest.mark.parametrize("turn", [-0.4, 0.0, 0.4])  # farther, and a pupil would hide a bridge that stays
+def test_the_bridge_of_the_glasses_stands_between_the_eyes(turn):
+    _, changes = spans(turn, -0.05, glasses=1)
+    bridge = changes[np.abs(changes.mean(axis=1) - 0.21 * turn).argmin()]
+    assert bridge.mean() == pytest.approx(0.21 * turn, abs=PIXEL)
+    assert np.ptp(bridge) == pytest.approx(0.14 - PIXEL, abs=2 * PIXEL)
+
+
+@pytest.mark.parametrize("turn", [-0.8, 0.0, 0.8])
+def test_brows_move_with_the_eyes(turn):
+    skin, brow = 190.0, 0.6 * faces.HAIR_COLORS["blond"][2]  # of blue
+    for y in (-0.215, -0.195):  # through a brow, and where only its ends are left
+        coverage = (skin - large(turn, hair_color=2)[row(y), :, 2]) / (skin - brow)
+        coverage *= abs(PLACES - 0.05 * turn) < 0.5
+        assert coverage.max() > 0.5
+        assert np.average(PLACES, weights=coverage) == pytest.approx(0.21 * turn, abs=PIXEL)
 
 
 def test_colours_are_those_of_their_names():
@@ -177,6 +184,11 @@ def test_colours_are_those_of_their_names():
         np.testing.assert_allclose(
             large(hair_color=index, beard=1)[row(0.55), row(0.0)], 0.72 * np.array(color), atol=0.5
         )
+    blond, bald = np.array(faces.HAIR_COLORS["blond"]), large()
+    long, curly = (large(hair_style=style, hair_color=2) for style in (1, 2))
+    place = row(0.5), row(-0.55)
+    np.testing.assert_allclose(long[place], 0.97 * 0.86 * blond + 0.03 * bald[place], atol=0.5)
+    np.testing.assert_allclose(curly[row(-0.1), row(-0.62)], 0.94 * blond, atol=0.5)
     for skin, color in ((0.0, (255, 219, 190)), (1.0, (146, 94, 62)), (0.5, (200.5, 156.5, 126))):
         np.testing.assert_allclose(large(skin=skin)[row(0.2), row(-0.3)], color, atol=0.5)
         np.testing.assert_allclose(large(skin=skin)[row(0.72), row(0.0)], 0.82 * np.array(color), atol=0.5)  # neck

@@ -1,4 +1,5 @@
 import dataclasses
+import fractions
 import re
 
 import numpy as np
@@ -232,6 +233,7 @@ def test_the_makers_are_all_there():
         "kl(non_saturating=1)",
         "kl(non_saturating=None)",
         "hinge(margin=1.0)",
+        pytest.param(f"least_squares(fake={10_000 * '-'}1.0)", id="deeper than Python reads"),
         None,
         b"minimax()",
     ],
@@ -276,15 +278,14 @@ G = np.array([[-1.0], [1.5]])
 #   0, 1, 1:    D (1 + 0.25)/4 + (1 + 2.25)/4 = 0.3125 + 0.8125      G (4 + 0.25)/4
 #   −1, 1, 0:   D (1 + 0.25)/4 + (0 + 6.25)/4 = 0.3125 + 1.5625      G (1 + 2.25)/4
 # Means: r 1.25, g 0.25. Hinge: (0 + 0.5)/2 + (0 + 2.5)/2
-# Relativistic, r − g = 3, −1:  softplus(−3), softplus(1) = 0.048587, 1.313262;  softplus(3), softplus(−1) = 3.048587, 0.313262
-# kl:                 T(r) 2, 0.5                     f*(g) e⁻², e^0.5 = 0.135335, 1.648721           T(g) −1, 1.5
-# reverse_kl:         T(r) −e⁻², −e^−0.5 = −0.135335, −0.606531     f*(g) −2, 0.5      T(g) −e, −e^−1.5 = −2.718282, −0.223130
-# pearson:            T(r) 2, 0.5                     f*(g) 0.25 − 1, 0.5625 + 1.5 = −0.75, 2.0625    T(g) −1, 1.5
-# squared_hellinger:  T(r) 1 − e⁻², 1 − e^−0.5 = 0.864665, 0.393469     f*(g) e⁻¹ − 1, e^1.5 − 1 = −0.632121, 3.481689
-#                     T(g) 1 − e, 1 − e^−1.5 = −1.718282, 0.776870
-# jensen_shannon, with softplus(−2), (−0.5), (−1), (1.5) = 0.126928, 0.474077, 0.313262, 1.701413:
-#                     T(r) 0.566219, 0.219070         f*(g) −0.379885, 1.008266
-#                     T(g) = 0.693147 − softplus(1), (−1.5) = 0.693147 − 1.313262, 0.693147 − 0.201413 = −0.620115, 0.491734
+# Relativistic, r − g = 3, −1:  softplus(−3), (1) = 0.048587, 1.313262;  softplus(3), (−1) = 3.048587, 0.313262
+# kl:                 T(r) = r                   f*(T(g)) = e⁻², e^0.5 = 0.135335, 1.648721             T(g) = g
+# reverse_kl:         T(r) = −0.135335, −0.606531                   = −2, 0.5             T(g) = −2.718282, −0.223130
+# pearson:            T(r) = r                            = 0.25 − 1, 0.5625 + 1.5 = −0.75, 2.0625      T(g) = g
+# squared_hellinger:  T(r) = 0.864665, 0.393469                     = −0.632121, 3.481689  T(g) = −1.718282, 0.776870
+# jensen_shannon:     T(r) = 0.566219, 0.219070                     = −0.379885, 1.008266  T(g) = −0.620115, 0.491734
+# with e⁻², e^−1.5, e⁻¹, e^−0.5, e, e^1.5 = 0.135335, 0.223130, 0.367879, 0.606531, 2.718282, 4.481689, and log 2 and
+# softplus(−2), (−1.5), (−1), (−0.5), (1), (1.5) = 0.693147, 0.126928, 0.201413, 0.313262, 0.474077, 1.313262, 1.701413
 LITERALS = {
     "least_squares()": (1.125, 1.0625),
     "least_squares(fake=-1.0, target=0.0)": (1.875, 0.8125),
@@ -466,9 +467,9 @@ PERTURBATIONS = {
 
 
 def expected(loss, logits, weights):
-    """E[loss of one sample] under a density that the weights give on the grid."""
-    each = tf.vectorized_map(lambda logit: loss(tf.reshape(logit, (1, 1))), tf.constant(logits, tf.float64))
-    return STEP * np.sum(weights * each.numpy())
+    """E[loss of one sample] under a density that the weights give on the grid. Logits: (…, grid)."""
+    flat = tf.reshape(tf.constant(logits, tf.float64), (-1, 1, 1))
+    return STEP * (tf.vectorized_map(loss, flat).numpy().reshape(np.shape(logits)) * weights).sum(axis=-1)
 
 
 def expected_d_loss(objective, logits):
@@ -480,12 +481,11 @@ def expected_d_loss(objective, logits):
 
 
 def assert_none_better(objective, best):
-    """No logits near the best ones give a lower loss; the loss grows with the square of the distance."""
-    least = expected_d_loss(objective, best)
-    for name, direction in PERTURBATIONS.items():
-        for size in (-0.5, -0.01, 0.01, 0.5):
-            more = expected_d_loss(objective, best + size * direction) - least
-            assert more > 1e-3 * size**2, f"{name}, {size}: {more}"
+    """No logits near the best ones give a lower loss: it grows with the square of the distance."""
+    sizes = np.repeat([-0.5, -0.01, 0.01, 0.5], len(PERTURBATIONS))
+    directions = np.tile(np.array(list(PERTURBATIONS.values())), (4, 1))
+    more = expected_d_loss(objective, best + sizes[:, None] * directions) - expected_d_loss(objective, best)
+    assert (more > 1e-3 * sizes**2).all(), (list(PERTURBATIONS), sizes, more)
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -500,13 +500,14 @@ def test_the_bound_of_an_f_divergence_is_the_divergence_and_no_discriminator_giv
 
 def test_the_divergences_have_the_values_of_closed_forms():
     # Of N(m, s²) from N(n, t²), d = m − n:  KL = log(t/s) + (s² + d²)/(2t²) − ½,
-    # Hellinger² = 2 − 2·√(2st/(s² + t²))·exp(−d²/(4(s² + t²)))
+    # Hellinger² = 2 − 2·√(2st/(s² + t²))·exp(−d²/(4(s² + t²))),  Pearson = t²/(s·√(2t² − s²))·exp(d²/(2t² − s²)) − 1
     shares = {name: STEP * np.sum(integrand) for name, (*_, integrand) in DIVERGENCES.items()}
     assert shares["kl"] == pytest.approx(np.log(1.3) + 1.64 / 3.38 - 0.5, abs=1e-9)
     assert shares["reverse_kl"] == pytest.approx(-np.log(1.3) + 2.33 / 2 - 0.5, abs=1e-9)
     assert shares["squared_hellinger"] == pytest.approx(2 - 2 * np.sqrt(2.6 / 2.69) * np.exp(-0.64 / 10.76), abs=1e-9)
     assert shares["jensen_shannon"] == pytest.approx(2 * JENSEN_SHANNON, abs=1e-9)
-    assert 0.1 < abs(shares["pearson"] - STEP * np.sum((P - Q) ** 2 / P))  # the paper's table prints this one
+    assert shares["pearson"] == pytest.approx(1.69 / np.sqrt(2.38) * np.exp(0.64 / 2.38) - 1, abs=1e-9)
+    assert abs(shares["pearson"] - STEP * np.sum((P - Q) ** 2 / P)) > 0.1  # what the paper's table prints
 
 
 def test_the_gan_of_the_f_divergences_is_minimax():
@@ -550,6 +551,14 @@ def test_the_best_discriminator_of_least_squares_and_what_its_generator_then_min
 def test_least_squares_wants_finite_numbers(name, value):
     with pytest.raises(ValueError, match=rf"{name}={re.escape(repr(value))}.*expected finite numbers"):
         losses.least_squares(**{name: value})
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.float32, np.float64, fractions.Fraction])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_least_squares_takes_any_kind_of_number(kind, dtype):
+    objective = losses.least_squares(kind(-1), kind(1), kind(0))
+    assert objective.name == "least_squares(fake=-1.0, target=0.0)"
+    assert float(objective.discriminator(tf.constant(R, dtype), tf.constant(G, dtype))) == 1.875
 
 
 @pytest.mark.parametrize(("fake", "real"), [(1.0, 1.0), (0, 0.0), (-1, np.float32(-1))])

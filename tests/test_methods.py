@@ -1,5 +1,6 @@
 """The table of methods, in a budget of two steps."""
 
+import functools
 import json
 import math
 
@@ -22,6 +23,7 @@ def small(tmp_path, monkeypatch):
     for name, value in sizes.items():
         monkeypatch.setattr(methods, name, value)
     monkeypatch.setattr(study, "IMAGES", {"MNIST": (few_digits, metrics.digit_features)})
+    monkeypatch.setattr(metrics, "kernel_distance", functools.partial(metrics.kernel_distance, subsets=2))
     monkeypatch.setattr(methods, "SEEDS", range(1))
     monkeypatch.setattr(study, "FOLDER", tmp_path)
     monkeypatch.setattr(study, "LOCKS", tmp_path / "locks")

@@ -13,10 +13,9 @@ import time
 import methods
 import numpy as np
 import pytest
-import smoothing
 import study
 
-from gan_utils import data
+from gan_utils import data, metrics
 
 SETTINGS = {"plain": {}, "doubled": {"factor": 2}}
 RESULTS = study.FOLDER
@@ -232,11 +231,9 @@ def test_the_committed_runs_are_those_of_the_script(name, monkeypatch):
     monkeypatch.setattr(study, "FOLDER", RESULTS)  # where a report looks for what is there
     monkeypatch.setattr(study, "reference", lambda name="MNIST": np.zeros((10_000, 1)))
     monkeypatch.setattr(study, "frechet", lambda images: 0.0)
-    monkeypatch.setattr(smoothing.metrics, "digit_features", lambda images: (np.zeros((len(images), 1)), None))
-    monkeypatch.setattr(smoothing.metrics, "frechet_distance", lambda *features: 0.0)
-    monkeypatch.setattr(
-        study, "IMAGES", dict.fromkeys(study.IMAGES, (data.load_mnist, smoothing.metrics.digit_features))
-    )
+    monkeypatch.setattr(metrics, "digit_features", lambda images: (np.zeros((len(images), 1)), None))
+    monkeypatch.setattr(metrics, "frechet_distance", lambda *features: 0.0)
+    monkeypatch.setattr(study, "IMAGES", dict.fromkeys(study.IMAGES, (data.load_mnist, metrics.digit_features)))
     monkeypatch.setattr(methods, "scores", lambda *features: {})
     monkeypatch.setattr("sys.argv", [name])
     importlib.import_module(name).main()

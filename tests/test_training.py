@@ -834,7 +834,10 @@ def test_after_a_refused_recipe_training_goes_on_with_the_earlier_one():
 DATASETS = {
     "an array": (lambda: REAL, "a ndarray, expected a tf.data.Dataset. gan_utils.data.batches"),
     "a tensor": (lambda: tf.constant(REAL), "expected a tf.data.Dataset"),
-    "labels": (lambda: tf.data.Dataset.zip(in_order(), in_order()), "expected .*(None, 3), .*labels, whole numbers of shape (None,)"),
+    "labels": (
+        lambda: tf.data.Dataset.zip(in_order(), in_order()),
+        "expected .*(None, 3), .*labels, whole numbers of shape (None,)",
+    ),
     "no batches": (lambda: in_order().unbatch(), "shape=(3,), .*expected batches of samples of shape (None, 3)"),
     "longer vectors": (lambda: in_order(np.zeros((4, 5))), "shape=(None, 5), .*expected .*(None, 3)"),
     "images": (lambda: in_order(np.zeros((4, 3, 3, 1))), "shape=(None, 3, 3, 1), .*expected .*(None, 3)"),
