@@ -420,6 +420,8 @@ class MADGAN(GAN):
 
     The objective tells which, for D's answer "real" as a logit, log p/(1 − p).
 
+    Differs from the paper: all fakes together weigh as much in D's loss as the real samples; there each generator's do.
+
     Args:
         generator: of all: `TakeTurns`, in which sample j of a batch comes from generator j mod K.
         discriminator: from samples to K + 1 logits.
@@ -469,6 +471,8 @@ class MADGAN(GAN):
 @_register
 class TakeTurns(layers.Layer):
     """Several generators in one: sample j of a batch is made by network j mod K.
+
+    `GAN.sample` draws 256 samples at a time, each time beginning with network 0.
 
     Args:
         networks: two or more generators of the same latents and samples.
@@ -532,8 +536,9 @@ def take_turns(networks: Sequence[keras.Model]) -> keras.Model:
 
 def _draw(network: keras.Model, latent: tf.Tensor, training: bool) -> tf.Tensor:
     """The samples of a generator, which is not called at all for none: batch normalisation has no mean of nothing."""
-    nothing = tf.zeros((0, *network.output_shape[1:]), network.compute_dtype)
-    return tf.cond(tf.shape(latent)[0] > 0, lambda: network(latent, training=training), lambda: nothing)
+    count = tf.shape(latent)[0]
+    nothing = tf.zeros((count, *network.output_shape[1:]), network.outputs[0].dtype)
+    return tf.cond(count > 0, lambda: network(latent, training=training), lambda: nothing)
 
 
 def _labelled_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -48,6 +48,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         seed: of the first u. None draws one, reproducibly after `keras.utils.set_random_seed`.
 
     Raises:
+        TypeError: it is no layer.
         ValueError: the layer has no such kernel (found out when it is built), or `power_iterations` is below 1.
 
     Example:
@@ -63,6 +64,8 @@ class SpectralNormalization(keras.layers.Wrapper):
     def __init__(self, layer: keras.layers.Layer, power_iterations: int = 1, seed: int | None = None, **kwargs: Any):
         if not is_whole(power_iterations):
             raise ValueError(f"Got power_iterations={power_iterations!r}, expected a whole number of at least 1.")
+        if not isinstance(layer, keras.layers.Layer):
+            raise TypeError(f"Got layer={layer!r:.80}, expected a layer of Keras with a kernel, such as layers.Dense(1).")
         # A mixed dtype of the wrapper's own would round W to half precision before σ is computed.
         kwargs["dtype"] = getattr(layer, "variable_dtype", None)
         super().__init__(layer, **kwargs)

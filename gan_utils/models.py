@@ -290,7 +290,7 @@ def projection_discriminator(network: keras.Model, num_classes: int) -> keras.Mo
     _check_conditional(network, num_classes, room=False)
     last = network.layers[-1]
     if getattr(last, "layer", last).__class__ is not layers.Dense or network.output_shape != (None, 1):
-        raise ValueError(f"Got a network that ends with {last.name!r}, expected layers.Dense(1) on features.")
+        raise ValueError(f"Got network={network!r:.60}, whose last layer is {last.name!r}, expected layers.Dense(1).")
     features = last.input  # (batch, features)
     labels = keras.Input((num_classes,), name="labels")
     project = layers.Dense(features.shape[1], use_bias=False, kernel_initializer=_normal(), dtype="float32")

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gan_utils import devices
 from gan_utils.checks import is_real
 
 Critic = Callable[[tf.Tensor], tf.Tensor]
@@ -324,7 +325,7 @@ def _mixing_weights(samples: tf.Tensor, seed: keras.random.SeedGenerator | None)
 
 def _uniform(count: Any, shape: Any, dtype: Any, seed: keras.random.SeedGenerator | None) -> tf.Tensor:
     """Uniform in [0, 1): (count, *shape)."""
-    return keras.random.uniform((count, *shape), dtype=dtype.name, seed=seed)
+    return devices.draw(functools.partial(keras.random.uniform, dtype=dtype.name), count, shape, seed)
 
 
 def _in_full_precision(samples: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,6 @@ the samples come from the averaged weights.
 import argparse
 import contextlib
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # before TensorFlow is imported
 
 import methods
-import numpy as np
 import study
 from keras import optimizers
 
@@ -86,8 +84,7 @@ def report(target: float) -> None:
         curves = [run["curve"] for run in runs if run["setting"] == setting]
         times = [methods.seconds_to(target, curve) for curve in curves]
         last = [curve[-1][1] for curve in curves]
-        error = statistics.stdev(last) / len(last) ** 0.5 if len(last) > 1 else float("nan")
-        print(f"{setting:32}", *(f"{seconds:7.1f}" for seconds in times), f"{np.mean(last):12.0f} ± {error:.0f}")
+        print(f"{setting:32}", *(f"{seconds:7.1f}" for seconds in times), f"{study.summary(last, 0):>17}")
 
 
 def main() -> None:

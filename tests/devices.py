@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from gan_utils import GAN, Checkpoint
+from gan_utils import GAN, Checkpoint, losses, models, penalties
+from gan_utils.layers import LayerNormalization
 
 REAL = np.random.default_rng(0).uniform(-1, 1, (30, 4, 4, 1)).astype(np.float32)  # not a multiple of the batch size
 
@@ -25,6 +26,11 @@ def strategy(devices):
 
 
 def networks(case):
+    if case == "family":
+        generator = keras.Sequential([keras.Input((5,)), layers.Dense(16, "tanh"), layers.Reshape((4, 4, 1))])
+        critic = [layers.Flatten(), layers.Dense(6), LayerNormalization(), layers.LeakyReLU(), layers.Dense(1)]
+        critic = keras.Sequential([keras.Input((4, 4, 1)), *critic])
+        return models.conditional_generator(generator, 3), models.projection_discriminator(critic, 3)
     norm = [layers.BatchNormalization(synchronized=True)] if case == "everything" else []
     generator = [layers.Dense(6), *norm, layers.LeakyReLU(), layers.Dense(16, "tanh"), layers.Reshape((4, 4, 1))]
     discriminator = [layers.Flatten(), layers.Dense(6), layers.LeakyReLU(), layers.Dense(1, dtype="float32")]
@@ -38,8 +44,11 @@ def slope(critic, real, fake):
 def build(case, devices):
     keras.utils.set_random_seed(1)
     with strategy(devices).scope() if devices > 1 else tf.distribute.get_strategy().scope():
-        gan = GAN(*networks(case), latent_dim=2)
-        if case == "everything":
+        gan = GAN(*networks(case), latent_dim=2, average=0.9 if case == "family" else None)
+        if case == "family":
+            objective, penalty = losses.wasserstein(), penalties.gradient_penalty(1.0) + penalties.r1(0.5)
+            gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), objective, penalty, d_steps=2)
+        elif case == "everything":
             momentum = [keras.optimizers.SGD(0.05, momentum=0.9, use_ema=True) for _ in range(2)]
             gan.compile(*momentum, penalty=slope, d_steps=2)
         else:
@@ -47,14 +56,15 @@ def build(case, devices):
     return gan
 
 
-def dataset(size=8):
-    return tf.data.Dataset.from_tensor_slices(REAL).batch(size)
+def dataset(case="plain", size=8):
+    samples = (REAL, np.arange(30) % 3) if case == "family" else REAL
+    return tf.data.Dataset.from_tensor_slices(samples).batch(size)
 
 
 def train(case, devices, epochs=2, callbacks=()):
     gan = build(case, devices)
-    endless = {"x": dataset().repeat().rebatch(8, drop_remainder=True), "steps_per_epoch": 4 // gan.d_steps}
-    given = {"dataset": dataset()} if devices > 1 else {"dataset": endless.pop("x"), **endless}
+    endless = {"x": dataset(case).repeat().rebatch(8, drop_remainder=True), "steps_per_epoch": 4 // gan.d_steps}
+    given = {"dataset": dataset(case)} if devices > 1 else {"dataset": endless.pop("x"), **endless}
     epochs *= gan.d_steps
     return gan, gan.fit(**given, epochs=epochs, verbose=0, callbacks=list(callbacks)).history
 
@@ -79,6 +89,7 @@ def compare(case, devices):
             apart(one.g_optimizer.variables, several.g_optimizer.variables),
         ),
         "metrics": max(apart(one_history[name], history[name]) for name in one_history),
+        "mean": apart(*((gan.mean_generator or gan.generator).variables for gan in (one, several))),
         "samples": apart(one.sample(4, seed=0), several.sample(4, seed=0)),
     }
 
@@ -131,10 +142,11 @@ def main():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
     found = {"plain on 4": compare("plain", 4), "everything on 2": compare("everything", 2)}
+    found["family on 2"] = compare("family", 2)
     found["noise"] = noise()
     with tempfile.TemporaryDirectory() as folder:
         found |= resume(pathlib.Path(folder))
-    found["uneven"] = refused(lambda: build("plain", 4).fit(dataset(6), verbose=0))
+    found["uneven"] = refused(lambda: build("plain", 4).fit(dataset(size=6), verbose=0))
     print(json.dumps(found | outsiders()))
 
 

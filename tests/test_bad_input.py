@@ -24,7 +24,22 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import gan_utils
-from gan_utils import GAN, Checkpoint, SampleGrid, Score, data, faces, latent, losses, metrics, models, plotting
+from gan_utils import (
+    GAN,
+    Checkpoint,
+    LearningRates,
+    SampleGrid,
+    Score,
+    data,
+    faces,
+    latent,
+    losses,
+    metrics,
+    models,
+    penalties,
+    plotting,
+)
+from gan_utils import layers as gan_layers
 
 PACKAGE = pathlib.Path(gan_utils.__file__).parent
 ROOT = PACKAGE.parent
@@ -256,7 +271,13 @@ CALLS = [
     (
         GAN,
         {"generator": PLAYER.generator, "discriminator": PLAYER.discriminator, "latent_dim": 2},
-        {"generator": NETWORK, "discriminator": NETWORK, "latent_dim": COUNT, "seed": SEED},
+        {
+            "generator": NETWORK,
+            "discriminator": NETWORK,
+            "latent_dim": COUNT,
+            "seed": SEED,
+            "average": [*SHARE[1:], 0, 0.0],
+        },
     ),
     (
         PLAYER.compile,
@@ -282,7 +303,42 @@ CALLS = [
             "clock": FUNCTION,
         },
     ),
-    (SampleGrid, {}, {"path": NO_PATH, "rows": COUNT, "columns": COUNT, "seed": SEED}),
+    (SampleGrid, {}, {"path": NO_PATH, "rows": COUNT, "columns": COUNT[1:], "seed": SEED}),  # no columns is a default
+    (LearningRates, {"factor": lambda epoch: 1.0}, {"factor": FUNCTION}),
+    (
+        losses.least_squares,
+        {},
+        {"fake": [*NUMBER, True], "real": [*NUMBER, True, 0.0], "target": [*NUMBER, True]},
+    ),
+    (losses.f_divergence, {"name": "kl"}, {"name": NAME, "non_saturating": [None, 3, "yes", [], 2.5]}),
+    (losses.get, {"name": "minimax()"}, {"name": [*NAME, "minimax", "minimax(1)", "kl(x=1)", "print('a')"]}),
+    (penalties.gradient_penalty, {}, {"weight": POSITIVE}),
+    (penalties.dragan, {}, {"weight": POSITIVE}),
+    (penalties.r1, {}, {"weight": POSITIVE}),
+    (penalties.r2, {}, {"weight": POSITIVE}),
+    (penalties.WeightClip, {}, {"limit": POSITIVE}),
+    (penalties.get, {"name": "r1(weight=10.0)"}, {"name": [*NAME, "r1", "r1(10)", "r1() + r3()", "print('a')"]}),
+    (
+        gan_layers.SpectralNormalization,
+        {"layer": keras.layers.Dense(2)},
+        {"layer": [None, "dense", 3, keras.layers.ReLU, keras.Input((2,))], "power_iterations": COUNT},
+    ),
+    (gan_layers.LayerNormalization, {}, {"epsilon": POSITIVE}),
+    (
+        models.conditional_generator,
+        {"network": models.mlp_generator(5, (3,), (4,)), "num_classes": 3},
+        {"network": NO_NETWORKS, "num_classes": [*COUNT, 1, 5, 6]},
+    ),
+    (
+        models.conditional_discriminator,
+        {"network": models.mlp_discriminator((5,), (4,)), "num_classes": 3},
+        {"network": NO_NETWORKS, "num_classes": [*COUNT, 1, 5, 6]},
+    ),
+    (
+        models.projection_discriminator,
+        {"network": models.mlp_discriminator((5,), (4,)), "num_classes": 3},
+        {"network": [*NO_NETWORKS, models.mlp_generator(5, (4,), (4,))], "num_classes": [*COUNT, 1]},
+    ),
     (Checkpoint, {"path": "run.npz"}, {"path": NO_PATH}),
 ]
 CASES = {
@@ -479,7 +535,7 @@ def test_pickled_objects_are_never_loaded(shipped, monkeypatch):
 
 
 def test_nothing_in_the_course_loads_pickles():
-    for folder in ("gan_utils", "tools", "benchmarks", "notebooks"):
+    for folder in ("gan_utils", "studies", "tools", "benchmarks", "notebooks"):
         for path in (*(ROOT / folder).glob("*.py"), *(ROOT / folder).glob("*.ipynb")):
             text = path.read_text("utf-8")
             assert text.count("np.load(") == len(re.findall(r"np\.load\([^\n]*allow_pickle=False", text)), path

@@ -505,21 +505,16 @@ def test_a_folder_of_images_has_no_score_and_no_best_model(photos, tmp_path, cap
     assert "no Fréchet distance, and no best.keras" in capsys.readouterr().out
     assert not (tmp_path / "run" / "best.keras").exists()
     assert (tmp_path / "run" / "log.csv").read_text().splitlines()[0] == "epoch,D(G(z)),D(x),d_loss,g_loss"
-    assert command.main(["info", str(tmp_path / "run")]) == 0
-    assert "images         (8, 8, 3)\n" in (said := capsys.readouterr().out)
-    assert "objective      minimax(label_smoothing=0.1)\n" in said
-    assert command.main(["sample", str(tmp_path / "run"), "--count", "5", "--output", str(tmp_path / "a.png")]) == 0
-    assert read(tmp_path / "a.png").shape == (18, 28, 3)  # 2 × 3 places of 8 pixels, and lines of 2
-
-
-def test_a_film_in_colour_reaches_tensorboard(photos, tmp_path):
-    train = ["train", "--data", str(photos), "--model", "mlp", "--image-size", "8", "--batch-size", "4"]
-    assert command.main([*train, "--epochs", "1", "--output", str(tmp_path / "run")]) == 0
     records = tf.data.TFRecordDataset([str(path) for path in (tmp_path / "run" / "logs").iterdir()])
     values = [tf.compat.v1.Event.FromString(record.numpy()).summary.value for record in records]
     (picture,) = [tf.make_ndarray(value.tensor) for (value,) in filter(None, values) if value.tag == "samples"]
     with Image.open(tmp_path / "run" / "samples.gif") as film:
         assert tf.io.decode_image(picture[2]).shape == (film.height, film.width, 3)
+    assert command.main(["info", str(tmp_path / "run")]) == 0
+    assert "images         (8, 8, 3)\n" in (said := capsys.readouterr().out)
+    assert "objective      minimax(label_smoothing=0.1)\n" in said
+    assert command.main(["sample", str(tmp_path / "run"), "--count", "5", "--output", str(tmp_path / "a.png")]) == 0
+    assert read(tmp_path / "a.png").shape == (18, 28, 3)  # 2 × 3 places of 8 pixels, and lines of 2
 
 
 def test_an_empty_folder_is_told(tmp_path, capsys):
@@ -666,18 +661,6 @@ def test_a_moved_training_goes_on(run, tmp_path, capsys):
     assert "is done: 3 epochs" in capsys.readouterr().out
 
 
-def test_a_training_of_version_0_1_0_goes_on(tmp_path):
-    train = [*TRAIN, "--average", "0", "--output", str(tmp_path)]
-    assert command.main([*train, "--epochs", "1"]) == 0
-    settings = json.loads((tmp_path / "settings.json").read_text("utf-8"))
-    arguments = {name: settings["arguments"][name] for name in FIRST}
-    first = {"arguments": arguments, "versions": settings["versions"], "finished": 1}
-    (tmp_path / "settings.json").write_text(json.dumps(first, indent=2) + "\n", "utf-8")
-    assert command.main([*train, "--epochs", "2", "--resume"]) == 0
-    assert len(log(tmp_path)) == 1 + 2
-    assert json.loads((tmp_path / "settings.json").read_text("utf-8"))["finished"] == 2
-
-
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
     """A training with labels, and the labels that it was given."""
@@ -706,26 +689,41 @@ def test_a_training_with_labels(labelled):
         assert film.width == 3 * (10 * 30 - 2)  # a column for each digit
 
 
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A model whose images differ by far from class to class, and from its mean to its last weights."""
+    folder = tmp_path_factory.mktemp("conditional")
+    generator = models.conditional_generator(models.mlp_generator(14, (4, 4, 1), (6,)), 10)
+    gan = GAN(generator, models.mlp_discriminator((4, 4, 1), (5,)), latent_dim=4, average=0.9)
+    random = np.random.default_rng(0)
+    for weight in gan.variables:
+        weight.assign(random.normal(size=weight.shape) if "float" in weight.dtype else weight)
+    gan.save(folder / "last.keras")
+    gan.drawing_network.save(folder / "generator.keras")
+    seen = [gan.sample(1, seed=0, labels=label) for label in range(10)] + [
+        generator([gan.latent(1, 0), tf.eye(10)[:1]])
+    ]
+    assert all(np.abs(one - other).max() > 0.1 for i, one in enumerate(seen) for other in seen[:i])
+    return folder, gan
+
+
 @pytest.mark.parametrize(("asked", "labels"), [([7], 7), ([7, 3], [7, 3, 7, 3, 7]), ([], [0, 1, 2, 3, 4])])
-def test_samples_of_a_class(labelled, tmp_path, asked, labels):
-    folder, _ = labelled
-    gan = keras.saving.load_model(folder / "last.keras", compile=False)
-    expected = data.to_bytes(gan.sample(5, seed=2, labels=labels))
+def test_samples_of_a_class(conditional, tmp_path, asked, labels):
+    folder, gan = conditional
+    images = gan.sample(5, seed=2, labels=labels)
     argv = [word for label in asked for word in ("--label", str(label))] + ["--count", "5", "--seed", "2", "--output"]
     for model in (folder, folder / "generator.keras"):
         assert command.main(["sample", str(model), *argv, str(tmp_path / "a.npy")]) == 0
-        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), expected)
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), data.to_bytes(images))
     assert command.main(["sample", str(folder), *argv, str(tmp_path / "a.png")]) == 0
-    picture = data.to_bytes(plotting.tile(gan.sample(5, seed=2, labels=labels), 3))
-    np.testing.assert_array_equal(read(tmp_path / "a.png"), picture)
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), data.to_bytes(plotting.tile(images, 3)))
 
 
 @pytest.mark.parametrize(("asked", "labels"), [([], [0, 0]), (["--label", "7", "--label", "3"], [7, 3])])
-def test_a_walk_stays_within_a_class(labelled, tmp_path, asked, labels):
-    folder, _ = labelled
+def test_a_walk_stays_within_a_class(conditional, tmp_path, asked, labels):
+    folder, gan = conditional
     walk = ["interpolate", str(folder), "--pairs", "2", "--steps", "2", "--seed", "4", *asked, "--output"]
     assert command.main([*walk, str(tmp_path / "walks.png")]) == 0
-    gan = keras.saving.load_model(folder / "last.keras", compile=False)
     starts_and_ends = gan.sample(4, seed=4, labels=[*labels, *labels])
     expected = data.to_bytes(plotting.tile(starts_and_ends[[0, 2, 1, 3]], columns=2))
     assert np.abs(read(tmp_path / "walks.png").astype(int) - expected).max() <= 1
@@ -737,15 +735,15 @@ def test_a_model_with_labels_is_scored_and_described(labelled, capsys):
     assert capsys.readouterr().out.startswith("N = 100 generated images")
     for model, told in (
         (folder, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 (labels 0 to 9)\n"),
-        (folder / "generator.keras", "generator      1,321 parameters\nclasses        0, 1, 2"),
+        (folder / "generator.keras", "generator      2,521 parameters\nclasses        0, 1, 2"),
     ):
         assert command.main(["info", str(model)]) == 0
         assert told in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("verb", "suffix"), [("sample", "png"), ("interpolate", "gif")])
-def test_labels_that_a_model_does_not_know(run, labelled, tmp_path, capsys, verb, suffix):
-    folder, _ = labelled
+def test_labels_that_a_model_does_not_know(run, conditional, tmp_path, capsys, verb, suffix):
+    folder, _ = conditional
     to = ["--output", str(tmp_path / f"a.{suffix}")]
     assert command.main([verb, str(run), "--label", "7", *to]) == 1
     said = f"python -m gan_utils {verb}: error: got --label 7, but {run / 'last.keras'} was trained without labels; "
@@ -800,6 +798,18 @@ def test_images_that_were_added_are_told_on_resume(pets, capsys):
     error = capsys.readouterr().err
     assert "the images changed (some were added, removed or edited)" in error
     assert error.count("\n") == 1
+
+
+def test_a_training_of_version_0_1_0_goes_on(pets):
+    run, options = pets.parent / "run", ["--learning-rate", "2e-4", "--average", "0"]
+    assert trained(pets, *options, "--epochs", "1") == 0
+    settings = json.loads((run / "settings.json").read_text("utf-8"))
+    arguments = {name: settings["arguments"][name] for name in FIRST}
+    first = {"arguments": arguments, "versions": settings["versions"], "finished": 1}
+    (run / "settings.json").write_text(json.dumps(first), "utf-8")
+    assert trained(pets, *options, "--epochs", "2", "--resume") == 0
+    settings = json.loads((run / "settings.json").read_text("utf-8"))
+    assert (settings["finished"], settings["arguments"]["penalty"]) == (2, None)
 
 
 @pytest.mark.parametrize("argv", [words(), ["sample", "m.keras", "--output", "a.png"]])

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -16,7 +17,7 @@ from gan_utils import GAN, Checkpoint, losses, penalties
 from gan_utils.games import ACGAN, EBGAN, MADGAN, InfoGAN, SemiSupervisedGAN, TakeTurns, UnrolledGAN, take_turns
 from gan_utils.training import Batch
 
-LATENT, CLASSES, RATE, SEED = 6, 3, 0.1, 7
+LATENT, CLASSES, RATE, SEED, MARGIN = 6, 3, 0.1, 7, 0.4
 REAL = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 LABELS = np.array([0, 2, -1, 1, 1, -1, 2, 0, -1, 0, -1, -1])  # the last batch of two has none
 BATCHES = [(REAL[part], LABELS[part]) for part in (slice(0, 5), slice(5, 10), slice(10, 12))]
@@ -78,11 +79,11 @@ def cross_entropy(logits, labels):
     """−log p(y), a mean over the samples that have a label."""
     chances = tf.exp(logits) / tf.reduce_sum(tf.exp(logits), axis=1, keepdims=True)
     costs = [-tf.math.log(chances[i, y]) for i, y in enumerate(labels) if y >= 0]
-    return mean(costs) if costs else 0.0
+    return mean(costs) if costs else tf.constant(0.0)
 
 
 def play(network, samples):
-    return network(samples, training=True)
+    return network(tf.nest.map_structure(tf.convert_to_tensor, samples), training=True)
 
 
 def acgan_d(parts, x, y, fake, z):
@@ -147,7 +148,7 @@ def energy(parts, samples):
 
 
 def ebgan_d(parts, x, y, fake, z):
-    return mean(energy(parts, x)) + mean(tf.maximum(0.0, 1.5 - energy(parts, fake)))
+    return mean(energy(parts, x)) + mean(tf.maximum(0.0, MARGIN - energy(parts, fake)))
 
 
 def ebgan_g(parts, x, y, fake, z):
@@ -206,8 +207,8 @@ class Game(NamedTuple):
     networks: Callable[[], dict[str, keras.Model]]
     d_loss: Callable
     g_loss: Callable
-    settings: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
+    settings: Mapping[str, Any] = MappingProxyType({})
+    recipe: Mapping[str, Any] = MappingProxyType({})
     latent: Callable = lambda normal: normal
     generate: Callable = lambda generator, z, y: play(generator, z)
 
@@ -252,13 +253,13 @@ GAMES = {
         matching_g,
         {"feature_matching": True},
     ),
-    "EBGAN": Game(EBGAN, networks(discriminator=an_autoencoder), ebgan_d, ebgan_g, {"margin": 1.5}),
+    "EBGAN": Game(EBGAN, networks(discriminator=an_autoencoder), ebgan_d, ebgan_g, {"margin": MARGIN}),
     "pulling away": Game(
         EBGAN,
         networks(discriminator=an_autoencoder),
         ebgan_d,
         pulled_away_g,
-        {"margin": 1.5, "pull_away": 0.4},
+        {"margin": MARGIN, "pull_away": 0.4},
     ),
     "unrolled once": Game(UnrolledGAN, networks(), vanilla_d, unrolled(1), {"unrolled_steps": 1, "unrolled_rate": 0.3}),
     "unrolled": Game(UnrolledGAN, networks(), vanilla_d, unrolled(3), {"unrolled_steps": 3, "unrolled_rate": 0.3}),
@@ -305,9 +306,10 @@ def assert_equal(ours, theirs):
 # The games by hand
 
 
-def descend(weights, slopes):
-    for weight, slope in zip(weights, slopes, strict=True):
-        weight.assign(weight - RATE * slope)
+def descend(loss, weights, tape):
+    for weight, slope in zip(weights, tape.gradient(loss, weights), strict=True):
+        if slope is not None:  # the head that tells classes, in a batch without labels
+            weight.assign(weight - RATE * slope)
 
 
 def play_by_hand(game, epochs, d_steps=1, reuse_fakes=False):
@@ -315,100 +317,102 @@ def play_by_hand(game, epochs, d_steps=1, reuse_fakes=False):
     parts, noise = game.networks(), keras.random.SeedGenerator(SEED)
     generator, discriminator, *others = parts.values()
     g_weights = sum((part.trainable_variables for part in others), generator.trainable_variables)
-    d_weights = discriminator.trainable_variables
 
     def fakes(x, y):
         z = game.latent(keras.random.normal((len(x), LATENT), seed=noise))
         return game.generate(generator, z, y), z
 
     for step, (x, y) in enumerate(BATCHES[: len(BATCHES) // d_steps * d_steps] * epochs, start=1):
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape() as g_tape, tf.GradientTape() as d_tape:
             made = fakes(x, y)
             d_loss = game.d_loss(parts, x, y, *made)
             g_loss = game.g_loss(parts, x, y, *made) if reuse_fakes else None
-        d_slopes = tape.gradient(d_loss, d_weights)
-        g_slopes = tape.gradient(g_loss, g_weights) if reuse_fakes else None
-        descend(d_weights, d_slopes)
+        descend(d_loss, discriminator.trainable_variables, d_tape)
         if step % d_steps == 0 and not reuse_fakes:
-            with tf.GradientTape() as tape:
+            with tf.GradientTape() as g_tape:
                 g_loss = game.g_loss(parts, x, y, *fakes(x, y))
-            g_slopes = tape.gradient(g_loss, g_weights)
-        if step % d_steps == 0:
-            descend(g_weights, g_slopes)
+        if g_loss is not None:
+            descend(g_loss, g_weights, g_tape)
     return parts
 
 
-def assert_trains_as_by_hand(gan, parts, start):
-    for name, part in parts.items():
-        ours, before = getattr(gan, name).trainable_variables, start[name].trainable_variables
-        for weight, expected, first in zip(ours, part.trainable_variables, before, strict=True):
+def assert_trained(gan, by_hand, began):
+    """To the same weights, and not to where they began."""
+    for name, part in by_hand.items():
+        ours = getattr(gan, name).trainable_variables
+        for weight, expected in zip(ours, part.trainable_variables, strict=True):
             np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=2e-6, err_msg=f"{name}: {weight.path}")
-        assert max(np.abs(weight - first).max() for weight, first in zip(ours, before, strict=True)) > 1e-2
+        moved = [np.abs(weight - before).max() for weight, before in zip(ours, began[name], strict=True)]
+        assert max(moved) > 1e-2
 
 
-@games
-@pytest.mark.parametrize(
-    "recipe",
-    [{"steps_per_execution": 2}, {"d_steps": 2, "run_eagerly": True}, {"reuse_fakes": True, "run_eagerly": True}],
-    ids=["two steps at once", "d_steps=2", "reused fakes"],
-)
-def test_the_game_trains_to_the_weights_of_one_written_by_hand(game, recipe):
-    gan = build(game, **recipe)
-    history = train(gan, epochs=2)
+def compare(game, epochs, d_steps=1, reuse_fakes=False, **recipe):
+    gan = build(game, d_steps=d_steps, reuse_fakes=reuse_fakes, **recipe)
+    by_hand = play_by_hand(game, epochs, d_steps, reuse_fakes)
+    began = {name: values(getattr(gan, name).trainable_variables) for name in by_hand}
+    history = train(gan, epochs=epochs)
     assert all(np.isfinite(each).all() for each in history.values())
-    by_hand = {name: recipe[name] for name in ("d_steps", "reuse_fakes") if name in recipe}
-    assert_trains_as_by_hand(gan, play_by_hand(game, 2, **by_hand), game.networks())
+    assert_trained(gan, by_hand, began)
 
 
-def test_the_margin_and_the_codes_by_hand_are_really_met():
-    """Some fakes lie below the margin and some above it, or the game by hand would not see it."""
+@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
+def test_the_game_trains_to_the_weights_of_one_written_by_hand(game):
+    compare(game, epochs=1, steps_per_execution=2)  # two and one
+
+
+ALL = {name: game for name, game in GAMES.items() if name not in ("SemiSupervisedGAN", "EBGAN", "unrolled once")}
+
+
+@pytest.mark.parametrize("game", ALL.values(), ids=ALL)
+def test_the_same_with_two_discriminator_steps(game):
+    compare(game, epochs=2, d_steps=2, run_eagerly=True)
+
+
+@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "feature matching", "unrolled"])
+def test_the_same_with_reused_fakes(name):
+    compare(GAMES[name], epochs=1, reuse_fakes=True, run_eagerly=True)
+
+
+def test_fakes_lie_on_both_sides_of_the_margin():
+    """Or the game by hand would not see what the margin does."""
     parts = GAMES["EBGAN"].networks()
     fake = play(parts["generator"], keras.random.normal((200, LATENT), seed=SEED))
-    assert 0.1 < float(np.mean(energy(parts, fake) < 1.5)) < 0.95
+    assert 0.1 < np.mean(energy(parts, fake) < MARGIN) < 0.9
 
 
 # What every game has
 
+games = pytest.mark.parametrize("game", ALL.values(), ids=ALL)
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Each game, trained for two epochs at once; made when it is asked for."""
-    done = {}
 
-    def get(game):
-        key = next(name for name in GAMES if GAMES[name] is game)
-        if key not in done:
-            gan = build(game, keras.optimizers.Adam, run_eagerly=True)
-            done[key] = train(gan, epochs=2), state(gan), gan.sample(5, seed=0)
-        return done[key]
+def start(game):
+    return build(game, lambda rate: keras.optimizers.SGD(rate, momentum=0.9), run_eagerly=True)
 
-    return get
+
+def shorter():
+    return dataset(size=6)
 
 
 @games
-def test_a_game_goes_on_from_its_file_with_its_settings_and_its_recipe(game, trained, tmp_path):
-    gan = build(game, keras.optimizers.Adam, run_eagerly=True)
-    train(gan)
-    gan.save(tmp_path / "game.keras")
+def test_a_game_goes_on_from_a_checkpoint_and_from_its_file(game, tmp_path):
+    whole, first, resumed = (start(game) for _ in range(3))
+    history = train(whole, shorter(), epochs=2)
+    train(first, shorter(), callbacks=[Checkpoint(tmp_path / "run.npz")])
+    first.save(tmp_path / "game.keras")
+
+    assert train(resumed, shorter(), epochs=2, callbacks=[Checkpoint(tmp_path / "run.npz")]) == history
+    assert_equal(state(resumed), state(whole))
+
     loaded = keras.saving.load_model(tmp_path / "game.keras")
     assert type(loaded) is game.kind
     assert {name: getattr(loaded, name) for name in game.settings} == game.settings
-    assert loaded.objective.name == gan.objective.name
-    assert_equal([loaded.sample(5, seed=0)], [gan.sample(5, seed=0)])
+    assert loaded.objective.name == first.objective.name
+    assert_equal([loaded.sample(5, seed=0)], [first.sample(5, seed=0)])
+    loaded.noise.state.assign(first.noise.state)  # which no file of Keras keeps
     loaded.run_eagerly = True
-    train(loaded)
-    assert_equal(state(loaded), trained(game)[1])
-
-
-@games
-def test_a_game_is_resumed_from_a_checkpoint_bit_for_bit(game, trained, tmp_path):
-    for epochs in (1, 2):
-        gan = build(game, keras.optimizers.Adam, run_eagerly=True)
-        history = train(gan, epochs=epochs, callbacks=[Checkpoint(tmp_path / "run.npz")])
-    expected = trained(game)
-    assert history == expected[0]
-    assert_equal(state(gan), expected[1])
-    np.testing.assert_array_equal(gan.sample(5, seed=0), expected[2])
+    train(loaded, shorter())
+    assert_equal(state(loaded), state(whole))
+    assert not np.array_equal(loaded.sample(5, seed=0), first.sample(5, seed=0))
 
 
 @games
@@ -419,18 +423,22 @@ def test_a_game_is_rebuilt_from_its_config_and_draws(game):
     assert {name: getattr(again, name) for name in game.settings} == game.settings
     samples = gan.sample(7, seed=3)
     assert (samples.shape, samples.dtype) == ((7, 3), np.float32)
-    np.testing.assert_array_equal(again.sample(7, seed=3), samples)
+    assert_equal([again.sample(7, seed=3)], [samples])
     assert len(np.unique(samples, axis=0)) == 7
 
 
-@games
-def test_settings_have_defaults_that_a_config_keeps_too(game):
-    needed = {name: game.settings[name] for name in ("categories", "continuous") if name in game.settings}
-    plain = game.kind(**game.networks(), latent_dim=LATENT, **needed)
-    again = game.kind.from_config(plain.get_config())
-    assert {name: getattr(again, name) for name in game.settings} == {
-        name: getattr(plain, name) for name in game.settings
+def test_the_settings_that_a_game_has_by_default():
+    defaults = {
+        "ACGAN": {"class_weight": 1.0},
+        "InfoGAN": {"information_weight": 1.0},
+        "SemiSupervisedGAN": {"feature_matching": False},
+        "EBGAN": {"margin": 1.0, "pull_away": 0.0},
+        "unrolled": {"unrolled_steps": 5, "unrolled_rate": 0.01},
     }
+    for name, settings in defaults.items():
+        code = {"categories": 3, "continuous": 2} if name == "InfoGAN" else {}
+        gan = GAMES[name].kind(**GAMES[name].networks(), latent_dim=LATENT, **code)
+        assert {setting: getattr(gan, setting) for setting in settings} == settings
 
 
 def test_a_game_with_numpys_numbers_is_saved_and_loaded(tmp_path):
@@ -440,25 +448,65 @@ def test_a_game_with_numpys_numbers_is_saved_and_loaded(tmp_path):
     assert keras.saving.load_model(tmp_path / "game.keras").information_weight == 0.5
 
 
-def test_the_metrics_of_a_game_are_called_by_what_they_are(trained):
-    names = {name: set(trained(game)[0]) - {"d_loss", "g_loss"} for name, game in GAMES.items()}
-    assert names["ACGAN"] == names["SemiSupervisedGAN"] == {"D(x)", "D(G(z))", "class_accuracy"}
-    assert names["InfoGAN"] == {"D(x)", "D(G(z))", "information_bound"}
-    assert names["EBGAN"] == {"energy(x)", "energy(G(z))"}
-    assert names["unrolled"] == names["MADGAN"] == {"D(x)", "D(G(z))"}
+@pytest.mark.parametrize(
+    ("name", "scores"),
+    {
+        "ACGAN": {"D(x)", "D(G(z))", "class_accuracy"},
+        "SemiSupervisedGAN": {"D(x)", "D(G(z))", "class_accuracy"},
+        "InfoGAN": {"D(x)", "D(G(z))", "information_bound"},
+        "EBGAN": {"energy(x)", "energy(G(z))"},
+        "unrolled": {"D(x)", "D(G(z))"},
+        "MADGAN": {"D(x)", "D(G(z))"},
+    }.items(),
+)
+def test_the_metrics_of_a_game_are_called_by_what_they_are(name, scores):
+    assert {metric.name for metric in build(GAMES[name]).metrics} == {"d_loss", "g_loss"} | scores
 
 
-@pytest.mark.parametrize("name", ["ACGAN", "SemiSupervisedGAN", "unrolled", "MADGAN", "InfoGAN"])
+@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "SemiSupervisedGAN", "unrolled"])
 def test_a_penalty_joins_the_discriminators_loss(name):
-    def slope(critic, real, fake):
-        return 100.0 + 0.0 * tf.reduce_mean(critic(real))
+    def penalty(critic, real, fake):
+        assert critic(real).shape == (5, 1)
+        return 100.0
+
+    punished, free = (build(GAMES[name], penalty=each) for each in (penalty, None))
+    for gan in (punished, free):
+        gan.discriminator_step((tf.constant(REAL[:5]), tf.constant(LABELS[:5])))
+    assert float(punished.d_loss.result() - free.d_loss.result()) == pytest.approx(100.0, abs=1e-3)
+
+
+@pytest.fixture
+def half_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def precise(*sizes):
+    """A discriminator whose features are in half precision."""
+    samples = keras.Input((3,))
+    features = layers.Dense(4, "tanh")(samples)
+    return keras.Model(samples, [*(layers.Dense(size, dtype="float32")(features) for size in sizes), features])
+
+
+@pytest.mark.parametrize("name", ["feature matching", "pulling away", "MADGAN", "InfoGAN"])
+def test_features_codes_and_samples_may_be_in_half_precision(name, half_precision):
+    def last(size):
+        return lambda: keras.Sequential([keras.Input((3,)), layers.Dense(size, dtype="float32")])
 
     game = GAMES[name]
-    punished, free = (build(game, run_eagerly=True, penalty=penalty) for penalty in (slope, None))
-    for gan in (punished, free):
-        gan.discriminator_step((REAL[:5], LABELS[:5]))
-    added = 0.0 if name == "MADGAN" else 100.0
-    assert float(punished.d_loss.result() - free.d_loss.result()) == pytest.approx(added, abs=1e-3)
+    changed = {
+        "feature matching": {"discriminator": lambda: precise(3)},
+        "pulling away": {"discriminator": lambda: precise(3)},
+        "MADGAN": {"generator": lambda: take_turns([a_generator() for _ in range(2)]), "discriminator": last(3)},
+        "InfoGAN": {"discriminator": last(1), "recognizer": lambda: heads(5)},
+    }[name]
+    gan = build(game._replace(networks=networks(**changed)))
+    assert gan.generator.outputs[0].dtype == "bfloat16"
+    for step in (gan.discriminator_step, gan.generator_step if name != "MADGAN" else tf.function(gan.generator_step)):
+        step((tf.constant(REAL[:5]), tf.constant(LABELS[:5])))
+    assert {gan.d_loss.result().dtype, gan.g_loss.result().dtype} == {tf.float32}
+    assert np.isfinite([gan.d_loss.result(), gan.g_loss.result()]).all()
 
 
 # AC-GAN
@@ -541,7 +589,7 @@ def test_the_recognizer_learns_in_the_generators_step_only():
     gan.discriminator_step(tf.constant(REAL))
     assert_equal(before, values(gan.recognizer.variables))
     gan.generator_step(tf.constant(REAL))
-    assert not any(np.array_equal(*pair) for pair in zip(before[-2:], values(gan.recognizer.variables)[-2:]))
+    assert not np.array_equal(before[-2], gan.recognizer.variables[-2])
 
 
 # Semi-supervised
@@ -598,13 +646,13 @@ def test_the_pulling_away_term_is_the_mean_squared_cosine_of_pairs(codes, expect
 
 
 def test_the_margin_acts_on_each_sample():
-    """Energies of fakes of 0 and 4, margin 1.5: mean(1.5, 0) = 0.75, and of their mean 2 it would be 0."""
+    """Energies of fakes of 0 and 4, margin 0.4: mean(0.4, 0) = 0.2, and of their mean 2 it would be 0."""
     gan = build(GAMES["EBGAN"])
     zeros = tf.zeros((2, 3))
     real = labelled(np.ones((2, 3)), [-1, -1], outputs=(zeros, zeros))
     fake = labelled([[0, 0, 0], [2, 2, 2]], [-1, -1], outputs=(zeros, zeros))
     np.testing.assert_allclose(gan.scores(fake), [0.0, 4.0])
-    assert float(gan.discriminator_loss(real, fake)) == pytest.approx(1.0 + 0.75)
+    assert float(gan.discriminator_loss(real, fake)) == pytest.approx(1.0 + 0.2)
     assert float(gan.generator_loss(real, fake)) == pytest.approx(2.0)
 
 
@@ -627,9 +675,10 @@ def test_unrolled_by_hardly_anything_it_is_the_plain_game():
     ours, theirs, far = (build(each) for each in (tiny, plain, game))
     for gan in (ours, theirs, far):
         gan.generator_step(tf.constant(REAL))
-    for mine, other, farther in zip(*(gan.generator.trainable_variables for gan in (ours, theirs, far)), strict=True):
-        np.testing.assert_allclose(mine, other, atol=1e-6)
-    assert np.abs(other - farther).max() > 1e-3
+    mine, others, farther = (gan.generator.trainable_variables for gan in (ours, theirs, far))
+    for weight, other in zip(mine, others, strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-6)
+    assert np.abs(mine[-1] - farther[-1]).max() > 1e-3
 
 
 @pytest.fixture
@@ -751,9 +800,7 @@ def test_a_game_of_ones_own_is_a_hook():
         return -mean(tf.math.log(sigmoid(play(parts["discriminator"], [fake, tf.one_hot(y, CLASSES)]))))
 
     game = Game(MatchingAware, networks(reads_labels, critic), d_loss, g_loss, generate=GAMES["ACGAN"].generate)
-    gan = build(game)
-    train(gan, epochs=2)
-    assert_trains_as_by_hand(gan, play_by_hand(game, 2), game.networks())
+    compare(game, epochs=2)
 
 
 def test_a_hook_of_the_generator_sees_the_latents_and_the_real_batch():
@@ -804,7 +851,7 @@ REFUSED = {
     "AC-GAN: G reads no labels": refuse("ACGAN", "reads no labels. .*conditional_generator", generator=a_generator),
     "AC-GAN: probabilities of the classes": refuse(
         "ACGAN",
-        "end in [0, 1], .*expected logits",
+        "expected logits: the losses take them as they are",
         discriminator=lambda: keras.Model(
             samples := keras.Input((3,)), [layers.Dense(1)(samples), layers.Dense(3, "softmax")(samples)]
         ),
@@ -841,7 +888,7 @@ REFUSED = {
     ),
     "semi-supervised: probabilities": refuse(
         "SemiSupervisedGAN",
-        "end in [0, 1], .*expected logits",
+        "expected logits: the losses take them as they are",
         discriminator=lambda: critic(layers.Dense(3, "softmax")),
     ),
     "EBGAN: a logit": refuse(
@@ -882,14 +929,14 @@ def test_parts_and_settings_that_cannot_work_are_refused(make, message):
 
 
 TURNS = {
-    "none": ([], "Got 0 networks, expected two or more of the same shapes"),
+    "none": ([], "Got 0 networks, expected two or more different ones of equal shapes"),
     "one": ([a_generator()], "Got 1 networks, expected two or more"),
     "other samples": (
         [a_generator(), critic(layers.Dense(3))],
-        "Got 2 networks, expected two or more of the same shapes",
+        "Got 2 networks, expected two or more different ones of equal shapes",
     ),
     "no network": ([a_generator(), "G"], "a str as generator 1, expected a keras.Model"),
-    "one network twice": ([*[a_generator()] * 2], "networks .*different"),
+    "one network twice": ([*[a_generator()] * 2], "Got 2 networks, expected two or more different ones"),
 }
 
 
@@ -908,7 +955,7 @@ def test_an_energy_based_game_has_losses_of_its_own(recipe):
     gan = build(GAMES["EBGAN"])
     optimizers = keras.optimizers.SGD(), keras.optimizers.SGD()
     before = gan.d_optimizer
-    with pytest.raises(ValueError, match="EBGAN has losses of its own. Leave objective and penalty out"):
+    with pytest.raises(ValueError, match=r"EBGAN has losses of its own\. Leave objective and penalty out"):
         gan.compile(*optimizers, **recipe)
     with pytest.raises(ValueError, match="losses of its own"):
         gan.compile(*optimizers, losses.minimax())

@@ -140,7 +140,7 @@ def report():
 
 
 @several
-@pytest.mark.parametrize("case", ["plain on 4", "everything on 2"])
+@pytest.mark.parametrize("case", ["plain on 4", "everything on 2", "family on 2"])
 def test_several_devices_make_the_step_of_one(report, case):
     found = report[case]
     assert found["steps"] == 8
@@ -148,6 +148,7 @@ def test_several_devices_make_the_step_of_one(report, case):
     assert found["weights"] < 1e-5
     assert found["optimizers"] < 1e-5
     assert found["samples"] < 1e-5
+    assert found["mean"] < 1e-5
     assert found["metrics"] < 1e-5  # and so not divided by the number of devices
 
 
