@@ -65,7 +65,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         if not is_whole(power_iterations):
             raise ValueError(f"Got power_iterations={power_iterations!r}, expected a whole number of at least 1.")
         if not isinstance(layer, keras.layers.Layer):
-            raise TypeError(f"Got layer={layer!r:.80}, expected a layer of Keras with a kernel, such as layers.Dense(1).")
+            raise TypeError(f"Got layer={layer!r:.80}, expected a Keras layer with a kernel, such as layers.Dense(1).")
         # A mixed dtype of the wrapper's own would round W to half precision before σ is computed.
         kwargs["dtype"] = getattr(layer, "variable_dtype", None)
         super().__init__(layer, **kwargs)
@@ -76,7 +76,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         """Builds the layer and u."""
         super().build(input_shape)
         kernel = self._kernel()
-        if not isinstance(kernel, keras.Variable) or len(kernel.shape) < 2:
+        if not isinstance(kernel, keras.Variable):
             raise ValueError(
                 f"Got {self.layer!r:.80} to normalise, expected a layer with a `kernel` or `embeddings`, such as Dense "
                 "or Conv2D."

@@ -231,6 +231,17 @@ def test_a_smile_opens_the_mouth_downwards(smile, top, bottom):
     assert [found.min(), found.max()] == pytest.approx([top, bottom], abs=PIXEL)
 
 
+def test_eyes_are_white_around_dark_pupils():
+    image = large()
+    column = image[:, row(0.225)]
+    eye = PLACES[(np.abs(column - [255, 219, 190]).max(axis=-1) > 40) & (PLACES > -0.19) & (PLACES < 0.12)]
+    assert [eye.min(), eye.max()] == pytest.approx([-0.04 - 0.105, -0.04 + 0.105], abs=PIXEL)
+    pupil = PLACES[(column.max(axis=-1) < 60) & (PLACES > -0.19)]
+    assert [pupil.min(), pupil.max()] == pytest.approx([-0.03 - 0.09, -0.03 + 0.09], abs=PIXEL)
+    across = PLACES[(image[row(-0.03)].max(axis=-1) < 60) & (PLACES > 0.0) & (PLACES < 0.4)]
+    assert [across.min(), across.max()] == pytest.approx([0.225 - 0.075, 0.225 + 0.075], abs=0.9 * PIXEL)
+
+
 def test_curls_go_eleven_times_round_the_head():
     angles = np.linspace(-np.pi, 0.0, 100)  # over the head, on the middle line of its curls
     x, y = 0.75 * np.cos(angles), 0.76 * np.sin(angles)

@@ -80,7 +80,7 @@ def assert_equal(ours, theirs):
 
 def one_hot(labels):
     """A row of zeros where there is no label."""
-    return np.array([[float(label == each) for each in range(CLASSES)] for label in labels], np.float32)
+    return tf.constant([[float(label == each) for each in range(CLASSES)] for label in labels])
 
 
 def pattern(message):
@@ -94,7 +94,7 @@ def pattern(message):
 @pytest.mark.parametrize("label", range(CLASSES))
 def test_the_generator_reads_the_label_beside_the_latent(label):
     network = models.mlp_generator(LATENT + CLASSES, (3,), (4,), None)
-    z = np.random.default_rng(1).normal(size=(5, LATENT)).astype(np.float32)
+    z = tf.constant(np.random.default_rng(1).normal(size=(5, LATENT)).astype(np.float32))
     beside = np.concatenate([z, np.eye(CLASSES)[[label] * 5]], axis=1)
     drawn = models.conditional_generator(network, CLASSES)([z, one_hot([label] * 5)])
     np.testing.assert_allclose(drawn, network(beside), rtol=1e-6)
@@ -104,8 +104,8 @@ def test_the_generator_reads_the_label_beside_the_latent(label):
 
 def test_the_discriminator_of_vectors_reads_the_label_beside_the_sample():
     network = models.mlp_discriminator((3 + CLASSES,), (4,), 0.0)
-    beside = np.concatenate([REAL, one_hot(LABELS)], axis=1)
-    judged = models.conditional_discriminator(network, CLASSES)([REAL, one_hot(LABELS)])
+    beside = np.concatenate([tf.constant(REAL), one_hot(LABELS)], axis=1)
+    judged = models.conditional_discriminator(network, CLASSES)([tf.constant(REAL), one_hot(LABELS)])
     np.testing.assert_allclose(judged, network(beside), rtol=1e-6)
 
 
@@ -114,7 +114,7 @@ def test_the_discriminator_of_images_reads_the_label_as_constant_feature_maps():
     images = np.random.default_rng(1).normal(size=(2, 4, 5, 1)).astype(np.float32)
     maps = np.zeros((2, 4, 5, CLASSES), np.float32)
     maps[0, :, :, 2] = maps[1, :, :, 0] = 1.0
-    judged = models.conditional_discriminator(network, CLASSES)([images, one_hot([2, 0])])
+    judged = models.conditional_discriminator(network, CLASSES)([tf.constant(images), one_hot([2, 0])])
     np.testing.assert_allclose(judged, network(np.concatenate([images, maps], axis=3)), rtol=1e-6)
 
 
@@ -135,7 +135,9 @@ def test_the_projection_is_the_formula_of_the_paper():
     network.layers[-1].bias.assign([0.3])
     w, phi = network.layers[-1].kernel.numpy()[:, 0], dense(network, REAL)
     expected = [w @ phi[i] + 0.3 + (v[y] @ phi[i] if y >= 0 else 0.0) for i, y in enumerate(LABELS)]
-    np.testing.assert_allclose(discriminator([REAL, one_hot(LABELS)])[:, 0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        discriminator([tf.constant(REAL), one_hot(LABELS)])[:, 0], expected, rtol=1e-5, atol=1e-6
+    )
     assert {id(weight) for weight in network.weights} < {id(weight) for weight in discriminator.weights}
 
 
@@ -144,7 +146,7 @@ def test_where_the_last_layer_is_normalised_so_are_the_rows_of_the_projection():
     network = keras.Sequential([keras.Input((3,)), layers.Dense(4), SpectralNormalization(layers.Dense(1))])
     discriminator = models.projection_discriminator(network, CLASSES)
     embedding = next(weight for weight in discriminator.weights if weight.shape == (CLASSES, 4))
-    read = [REAL, one_hot(LABELS)]
+    read = [tf.constant(REAL), one_hot(LABELS)]
     before = discriminator(read) - network(REAL)
     assert np.abs(before).max() > 1e-2  # not 0.02, as with the weights as they are
     embedding.assign(10.0 * embedding)
@@ -186,7 +188,7 @@ def test_networks_that_cannot_read_labels_are_refused(build, message):
 
 def test_networks_of_other_classes_are_refused_together():
     other = models.conditional_discriminator(models.mlp_discriminator((3 + 4,), (4,)), 4)
-    with pytest.raises(ValueError, match="networks for 3 and 4 classes. Build both for the same labels"):
+    with pytest.raises(ValueError, match=r"networks for 3 and 4 classes\. Build both for the same labels"):
         GAN(generator(), other, LATENT)
 
 
@@ -217,7 +219,7 @@ def play_by_hand(d, epochs, d_steps=1):
         return sigmoid(d([tf.constant(samples), one_hot(y)], training=True))
 
     def fakes(y):
-        return g([keras.random.normal((len(y), LATENT), seed=noise), tf.constant(one_hot(y))], training=True)
+        return g([keras.random.normal((len(y), LATENT), seed=noise), one_hot(y)], training=True)
 
     parts = [slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 14)]
     for step, part in enumerate(parts * epochs, start=1):
@@ -270,7 +272,7 @@ def test_fakes_are_made_for_the_labels_of_the_real_batch(d_steps):
     assert [len(real.samples) for real, _ in gan.d_steps_seen] == SIZES
     assert [len(real.samples) for real, _ in gan.g_steps_seen] == SIZES[d_steps - 1 :: d_steps]
     for real, fake in [*gan.d_steps_seen, *gan.g_steps_seen]:
-        place = np.flatnonzero((REAL == real.samples[0]).all(axis=1))[0]
+        place = np.flatnonzero((real.samples[0] == REAL).all(axis=1))[0]
         assert real.labels.numpy().tolist() == LABELS[place : place + len(real.labels)].tolist()
         assert_equal([fake.labels, real.latent is None], [real.labels, True])
         made = gan.generator([fake.latent, one_hot(real.labels.numpy())])
@@ -325,7 +327,7 @@ def test_the_pipeline_of_the_package_feeds_a_conditional_game():
     assert len(gan.d_steps_seen) == 8
     for real, _ in gan.d_steps_seen:
         for sample, label in zip(real.samples.numpy(), real.labels.numpy(), strict=True):
-            assert label == LABELS[np.flatnonzero((REAL == sample).all(axis=1))[0]]
+            assert label == LABELS[np.flatnonzero((sample == REAL).all(axis=1))[0]]
 
 
 # Samples of a class
@@ -373,7 +375,7 @@ def test_labels_of_no_class_are_refused(labels):
 @pytest.mark.parametrize("labels", [0, [0, 1, 2]])
 def test_a_generator_that_reads_no_labels_is_asked_for_none(labels):
     gan = make(plain_generator, concatenating)
-    with pytest.raises(ValueError, match="but the generator reads none. Leave them out"):
+    with pytest.raises(ValueError, match=r"but the generator reads none\. Leave them out"):
         gan.sample(3, labels=labels)
     assert gan.sample(3).shape == (3, 3)
 
@@ -390,13 +392,25 @@ def test_a_label_of_no_class_ends_the_training_with_its_name(label, message, d_s
     labels = np.maximum(LABELS, 0)
     labels[5] = label
     ended = []
-    watch = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(True))
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            ended.append(True)
+
     gan = make(d_steps=d_steps)
     with pytest.raises(ValueError, match=pattern(message)):
-        train(gan, pairs(labels=labels), callbacks=[watch])
+        train(gan, pairs(labels=labels), callbacks=[Watch()])
     assert ended == [True]
     assert all(np.isfinite(value).all() for value in values(gan.variables))
     assert int(gan.d_optimizer.iterations) == (1 if d_steps == 1 else 0)
+
+
+def test_callbacks_of_one_line_are_told_that_such_a_training_ends():
+    ended = []
+    watch = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(logs))
+    with pytest.raises(ValueError, match="has labels from 9 to 9"):
+        train(make(run_eagerly=True), pairs(labels=np.full(14, 9)), callbacks=[watch])
+    assert len(ended) == 1
 
 
 def of(samples, labels):
@@ -409,7 +423,10 @@ UNFIT_DATA = {
         "networks read labels of 3 classes, .*labels=labels",
     ),
     "fractions": (lambda: of(REAL, LABELS.astype(np.float32)), "as a pair with labels, whole numbers of shape (None,)"),
-    "one-hot rows": (lambda: of(REAL, one_hot(LABELS).astype(np.int32)), "a pair with labels, whole numbers of shape"),
+    "one-hot rows": (
+        lambda: of(REAL, np.eye(CLASSES, dtype=int)[LABELS]),
+        "a pair with labels, whole numbers of shape",
+    ),
     "words": (lambda: of(REAL, [str(label) for label in LABELS]), "a pair with labels, whole numbers of shape"),
     "truth values": (lambda: of(REAL, LABELS > 0), "a pair with labels, whole numbers of shape"),
     "labels first": (lambda: of(LABELS, REAL), "expected batches of samples of shape (None, 3)"),
@@ -505,7 +522,7 @@ def test_a_checkpoint_of_other_labels_is_refused(tmp_path):
     train(make(run_eagerly=True), callbacks=[Checkpoint(tmp_path / "run.npz")])
     labels = LABELS.copy()
     labels[0] = 1
-    with pytest.raises(ValueError, match="belongs to another training. Its first batch of data was another one"):
+    with pytest.raises(ValueError, match=r"belongs to another training\. Its first batch of data was another one"):
         train(make(run_eagerly=True), pairs(labels=labels), epochs=2, callbacks=[Checkpoint(tmp_path / "run.npz")])
 
 
