@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from gan_utils import files, plotting, refusals
+from gan_utils import data, files, plotting, refusals
 from gan_utils.checks import is_real, is_whole
 
 
@@ -188,13 +188,14 @@ class SampleGrid(keras.callbacks.Callback):
     goes on with the film; another GAN begins a new one.
 
     Args:
-        path: where to write the frames as a GIF when training ends; None for no file.
+        path: where to write the frames as a GIF when training ends, enlarged and with the epoch above; None for no
+            file.
         rows: of the grid.
         columns: of the grid; None for 8, or where the generator reads labels, for a column of each class.
         seed: of the latent points.
 
     Attributes:
-        frames: list of uint8 arrays, (height, width) or (height, width, 3), one a picture. Each carries its epoch.
+        frames: list of uint8 arrays, (height, width) or (height, width, 3), one a picture, the first before training.
 
     Raises:
         ValueError: rows or columns below 1, or a path that is a folder or has another suffix than .gif.
@@ -223,7 +224,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def get_config(self) -> dict[str, Any]:
         """What must be the same when a training goes on from a `Checkpoint`."""
-        return {"rows": self.rows, "columns": self.columns, "seed": self.seed}
+        return {"rows": self.rows, "columns": self.columns or 8, "seed": self.seed}  # as in version 0.1.0
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The frames so far, for `Checkpoint`."""
@@ -250,10 +251,15 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self.path is not None and self.frames:
-            plotting.write_gif(self.frames, self.path)
+            plotting.write_gif(self.film(), self.path)
+
+    def film(self) -> list[np.ndarray]:
+        """The frames as the file has them: an image is at least 80 pixels high, and the epoch stands above."""
+        times = math.ceil(80 / self.model.generator.output_shape[1])
+        return [plotting.enlarged(frame, times, f"epoch {epoch}") for epoch, frame in enumerate(self.frames)]
 
     def _draw(self) -> None:
         columns = self.columns or self.model.classes_drawn or 8
         images = self.model.sample(self.rows * columns, seed=self.seed)
         if np.isfinite(images).all():
-            self.frames.append(plotting.film_frame(images, columns, caption=f"epoch {len(self.frames)}"))
+            self.frames.append(data.to_bytes(plotting.tile(images, columns)))

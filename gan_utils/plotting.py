@@ -231,9 +231,34 @@ def film_frame(images: np.ndarray, columns: int, caption: str = "", height: int 
     if not (isinstance(caption, str) and is_whole(height)):
         kind = ValueError if isinstance(caption, str) else TypeError
         raise kind(f"Got caption={caption!r:.80} and height={height!r}, expected text, and at least 1 pixel.")
-    pixels = np.rint((tile(images, columns) + 1.0) * 127.5).astype(np.uint8)
-    times = math.ceil(height / np.shape(images)[1])
-    pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    picture = np.rint((tile(images, columns) + 1.0) * 127.5).astype(np.uint8)
+    return enlarged(picture, math.ceil(height / np.shape(images)[1]), caption)
+
+
+def enlarged(picture: np.ndarray, times: int, caption: str = "") -> np.ndarray:
+    """A picture whose pixels become squares, under a caption: what `film_frame` does with tiled images.
+
+    Args:
+        picture: uint8, (height, width) or (height, width, 3).
+        times: side of the squares, at least 1.
+        caption: what stands above; "" for no strip.
+
+    Returns:
+        uint8; of gray pictures, in 32 even shades.
+
+    Raises:
+        TypeError: the caption is no text.
+        ValueError: it is no such picture, or `times` is below 1.
+
+    Example:
+        >>> print(enlarged(np.zeros((28, 28), np.uint8), times=3).shape)
+        (84, 84)
+    """
+    if not isinstance(caption, str):
+        raise TypeError(f"Got caption={caption!r:.80}, expected text.")
+    if np.shape(picture)[2:] not in ((), (3,)) or np.ndim(picture) < 2 or not is_whole(times):
+        raise ValueError(f"Got a picture of shape {np.shape(picture)} and times={times!r}, expected (height, width).")
+    pixels = np.asarray(picture, np.uint8).repeat(times, axis=0).repeat(times, axis=1)
     frame = np.concatenate([_strip(caption, pixels), pixels]) if caption else pixels
     # With a palette of its own for each frame, gray films would take half as much again.
     return np.rint(np.rint(frame / 255.0 * 31.0) / 31.0 * 255.0).astype(np.uint8) if frame.ndim == 2 else frame

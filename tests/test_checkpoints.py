@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import layers
 
 import gan_utils
-from gan_utils import GAN, Checkpoint, SampleGrid, Score, data, losses
+from gan_utils import GAN, Checkpoint, SampleGrid, Score, data, losses, penalties
 
 EPOCHS = 6
 REAL = np.random.default_rng(0).uniform(-1, 1, size=(50, 4, 4, 1)).astype(np.float32)
@@ -245,8 +245,8 @@ def test_a_damaged_checkpoint_is_refused_and_kept(path, damage):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"units": 7}, "generator"),
-        ({"real": REAL[::-1]}, "data"),
+        ({"units": 7}, "Its generator is built from other layers"),
+        ({"real": REAL[::-1]}, "Its first batch of data was another one: the images changed"),
         ({"batch_size": 10}, "batches"),
         ({"objective": losses.minimax()}, "objective"),
         ({"d_steps": 2}, "d_steps"),
@@ -254,12 +254,24 @@ def test_a_damaged_checkpoint_is_refused_and_kept(path, damage):
         ({"callbacks": [SampleGrid()]}, "callbacks"),
         ({"grid": 3}, "callbacks"),
         ({"fit": {"steps_per_epoch": 3}}, "steps"),
-        ({"penalty": lambda critic, real, fake: tf.reduce_mean(critic(fake))}, "penalty"),
+        ({"penalty": lambda critic, real, fake: tf.reduce_mean(critic(fake))}, "penalty: None; given: a function of"),
+        ({"penalty": penalties.r1(1.0)}, r"penalty: None; given: r1\(weight=1.0\)"),
+        ({"reuse_fakes": True}, "reuse_fakes"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused_with_the_reason(path, change, named):
-    with pytest.raises(ValueError, match=f"belongs to another training. Its {named}: .*Name another file"):
+    told = named if named.startswith("Its") else f"Its {named}.*"
+    with pytest.raises(ValueError, match=f"belongs to another training. {told}.*Name another file"):
         train(path, **change)
+
+
+def test_a_training_with_a_penalty_that_draws_resumes_bit_for_bit(tmp_path):
+    recipe = {"objective": losses.wasserstein(), "penalty": penalties.dragan(1.0) + penalties.gradient_penalty(2.0)}
+    whole = train(tmp_path / "whole.npz", epochs=3, **recipe)
+    train(tmp_path / "part.npz", epochs=1, **recipe)
+    assert digest(*train(tmp_path / "part.npz", epochs=3, **recipe)) == digest(*whole)
+    with pytest.raises(ValueError, match=r"Its penalty: dragan\(weight=1.0\) \+ gradient_penalty\(weight=2.0\); given"):
+        train(tmp_path / "part.npz", epochs=4, objective=losses.wasserstein(), penalty=penalties.dragan(1.0))
 
 
 def test_a_checkpoint_of_another_precision_is_refused(path):
@@ -343,7 +355,7 @@ def test_a_score_that_is_nan_has_its_place_in_the_history(tmp_path):
 def test_a_dataset_that_was_read_before_is_refused_with_a_hint(tmp_path):
     gan, dataset, checkpoint = build(), data.batches(REAL, 8), Checkpoint(tmp_path / "run.npz")
     gan.fit(dataset, epochs=1, verbose=0, callbacks=[checkpoint])
-    with pytest.raises(ValueError, match=r"Its data: .* A dataset that was read before has another order"):
+    with pytest.raises(ValueError, match=r"the images changed.* A dataset that was read before has another order"):
         gan.fit(dataset, epochs=2, verbose=0, callbacks=[checkpoint])
     gan.fit(data.batches(REAL, 8), epochs=2, verbose=0, callbacks=[checkpoint])
     assert len(checkpoint.history["d_loss"]) == 2
