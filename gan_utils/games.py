@@ -383,7 +383,7 @@ class UnrolledGAN(GAN):
 
     def __init__(self, *args: Any, unrolled_steps: int = 5, unrolled_rate: float = 1e-2, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        penalties.check_network(self.discriminator)
+        penalties.check_network(self.discriminator, "unrolled steps")
         self.unrolled_steps = _whole("unrolled_steps", unrolled_steps, 1)
         if not (is_real(unrolled_rate) and unrolled_rate > 0):
             raise ValueError(f"Got unrolled_rate={unrolled_rate!r}, expected a number above 0.")

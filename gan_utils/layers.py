@@ -67,7 +67,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(f"Got layer={layer!r:.80}, expected a Keras layer with a kernel, such as layers.Dense(1).")
         # A mixed dtype of the wrapper's own would round W to half precision before σ is computed.
-        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
+        kwargs["dtype"] = layer.variable_dtype
         super().__init__(layer, **kwargs)
         self.power_iterations = int(power_iterations)
         self.seed = None if seed is None else int(seed)

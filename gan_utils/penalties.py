@@ -247,7 +247,7 @@ class WeightClip(keras.constraints.Constraint):
         return {"limit": self.limit}
 
 
-def check_network(discriminator: keras.Model) -> None:
+def check_network(discriminator: keras.Model, wanted: str = "a penalty") -> None:
     """Refuses a network in which a penalty, or its gradient with respect to the weights, would be wrong.
 
     It sees layers, also in models and wrappers, and the operations between the layers of a functional model; not what
@@ -255,6 +255,7 @@ def check_network(discriminator: keras.Model) -> None:
 
     Args:
         discriminator: the network that a penalty is to be computed of.
+        wanted: what needs second derivatives, for the message.
 
     Raises:
         ValueError: batch normalisation, or an operation that TensorFlow has no right second derivative of.
@@ -273,7 +274,7 @@ def check_network(discriminator: keras.Model) -> None:
         for refused, reason, instead in _REFUSED:
             for name in names.intersection(refused.split()):
                 raise ValueError(
-                    f"Got a penalty and a discriminator with {operation.name!r} ({name}): {reason}. {instead}."
+                    f"Got {wanted} and a discriminator with {operation.name!r} ({name}): {reason}. {instead}."
                 )
 
 

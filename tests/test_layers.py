@@ -300,12 +300,13 @@ def test_a_convolution_can_be_steeper_than_1():
         (keras.layers.Dense(2), 1.0, "Got power_iterations=1.0"),
         (keras.layers.LeakyReLU(), 1, "Got <LeakyReLU .* to normalise, expected a layer with a `kernel`"),
         (keras.layers.SeparableConv2D(2, 3), 1, "Got <SeparableConv2D .* to normalise"),
-        ("relu", 1, "relu"),
     ],
 )
 def test_what_cannot_be_normalised_is_refused(layer, iterations, words):
     with pytest.raises(ValueError, match=words):
         layers.SpectralNormalization(layer, iterations).build((None, 4, 4, 3))
+    with pytest.raises(TypeError, match="Got layer='relu', expected a Keras layer with a kernel"):
+        layers.SpectralNormalization("relu")
 
 
 # --- Layer normalisation ---

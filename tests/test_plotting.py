@@ -5,6 +5,7 @@ import imageio.v3
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib import colors
 from PIL import Image, ImageSequence
 
 from gan_utils import plotting
@@ -148,6 +149,11 @@ def test_the_probabilities_are_drawn_on_the_scale_from_0_to_1():
     assert ax.get_ylim() == (0.0, 1.0)
 
 
+def test_what_is_real_has_one_colour_and_what_is_generated_another():
+    for ax in (plotting.probabilities(PROBABILITIES), plotting.losses(LOSSES), plotting.points(PLANE, PLANE)):
+        assert [line.get_color() for line in ax.get_lines()[:2]] == [plotting.REAL_COLOR, plotting.FAKE_COLOR]
+
+
 @pytest.mark.parametrize(
     ("function", "history", "missing"),
     [
@@ -167,6 +173,10 @@ def test_densities_show_both_densities_and_each_answer():
     curves = {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()}
     assert curves == {"$p_g$": list(LINE**2), "D": list(LINE**2), "D*": list(abs(LINE))}
     assert ax.collections[0].get_label() == "$p_{data}$"
+    assert colors.to_hex(ax.collections[0].get_facecolor()) == plotting.REAL_COLOR
+    assert ax.get_lines()[0].get_color() == plotting.FAKE_COLOR
+    assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "-", "--"]
+    assert ax.get_ylim() == (0.0, 1.05)
     assert ax.get_xlim() == (-1.0, 1.0)
 
 
