@@ -1,5 +1,6 @@
 import shutil
 import struct
+import warnings
 import zlib
 
 import keras
@@ -538,8 +539,20 @@ def test_photographs_of_any_kind_are_turned(tmp_path, name):
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0" + b"\xff" * 40, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03", b""])
 def test_an_image_whose_orientation_cannot_be_read_stays_as_it_is(tmp_path, exif):
-    loaded = of_one_image(tmp_path, Image.fromarray(CORNERS), exif=exif)[..., 0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded = of_one_image(tmp_path, Image.fromarray(CORNERS), exif=exif)[..., 0]
     np.testing.assert_array_equal(loaded, CORNERS[:, 1:7])
+    assert not caught
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_an_image_that_is_cut_short_is_broken(tmp_path, form):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(64, 64), dtype=np.uint8)).save(path, form)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"1 of 1 images cannot be used: a\.png"):
+        data.load_image_folder(tmp_path, 16)
 
 
 @pytest.mark.parametrize("name", ["a.bmp", "a.BMP", "a.gif", "a.webp", "a.png"])
