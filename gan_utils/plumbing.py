@@ -90,7 +90,7 @@ class Trainer(keras.Model):
             if not found:
                 raise
             for callback in kwargs["callbacks"]:  # so that films and logs of the epochs before are written
-                callback.on_train_end()
+                callback.on_train_end({})
             raise ValueError(told.partition("\n")[0].strip("' ]")) from None  # TensorFlow's tail cut off
 
     def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
@@ -209,6 +209,7 @@ def _check_samples(index: tf.Tensor, samples: tf.Tensor, low: float, high: float
 
 
 def _check_labels(index: tf.Tensor, labels: tf.Tensor, classes: int) -> tf.Operation:
+    labels = tf.cast(labels, tf.int64)  # bytes have no -1 to compare with
     least, most = tf.reduce_min(labels), tf.reduce_max(labels)
     form = f"labels from {{}} to {{}}, expected 0 to {classes - 1}, or -1 for none."
     return _check(index, (least >= -1) & (most < classes), tf.strings.format(form, (least, most)))
