@@ -90,6 +90,7 @@ class LearningRates(keras.callbacks.Callback):
             raise TypeError(f"Got factor={factor!r}, expected a function of the epoch that returns a number above 0.")
         self.factor = factor
         self.rates: list[float] = []
+        self.optimizers: list[keras.optimizers.Optimizer] = []  # whose rates they are; none after a resume
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The rates that are multiplied, for `Checkpoint`."""
@@ -97,14 +98,16 @@ class LearningRates(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Takes back what `get_state` returned."""
-        self.rates = state["rates"].tolist()
+        self.rates, self.optimizers = state["rates"].tolist(), []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         optimizers = self._optimizers()
         for optimizer in optimizers:
             if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
                 raise TypeError("An optimizer follows a schedule of its own. Give it a number, or leave this one out.")
-        self.rates = self.rates or [float(optimizer.learning_rate) for optimizer in optimizers]
+        if not self.rates or (self.optimizers and self.optimizers != optimizers):
+            self.rates = [float(optimizer.learning_rate) for optimizer in optimizers]
+        self.optimizers = optimizers
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         factor = self.factor(epoch)
@@ -171,6 +174,12 @@ class Score(keras.callbacks.Callback):
         """Takes back what `get_state` returned."""
         self.seconds = float(state["seconds"])
 
+    def set_model(self, model: keras.Model) -> None:
+        """Counts from 0 where the model is another one than before."""
+        if self.model is not None and model is not self.model:
+            self.seconds = 0.0
+        super().set_model(model)
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.begin = self.clock()
 
@@ -224,7 +233,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def get_config(self) -> dict[str, Any]:
         """What must be the same when a training goes on from a `Checkpoint`."""
-        return {"rows": self.rows, "columns": self.columns or 8, "seed": self.seed}  # as in version 0.1.0
+        return {"rows": self.rows, "columns": self._columns(), "seed": self.seed}
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The frames so far, for `Checkpoint`."""
@@ -258,8 +267,11 @@ class SampleGrid(keras.callbacks.Callback):
         times = math.ceil(80 / self.model.generator.output_shape[1])
         return [plotting.enlarged(frame, times, f"epoch {epoch}") for epoch, frame in enumerate(self.frames)]
 
+    def _columns(self) -> int:
+        return self.columns or (self.model.classes_drawn if self.model else 0) or 8
+
     def _draw(self) -> None:
-        columns = self.columns or self.model.classes_drawn or 8
+        columns = self._columns()
         images = self.model.sample(self.rows * columns, seed=self.seed)
         if np.isfinite(images).all():
             self.frames.append(data.to_bytes(plotting.tile(images, columns)))

@@ -21,6 +21,7 @@ from gan_utils import files, penalties
 _DIFFERS = {
     "data": "Its first batch of data was another one: the images changed (some were added, removed or edited), or they "
     "come in another order. A dataset that was read before has another order: make it anew.",
+    "batches": "Its batches were another number: the images changed, or their number in a batch.",
     "generator": "Its generator is built from other layers.",
     "discriminator": "Its discriminator is built from other layers.",
 }
@@ -160,6 +161,7 @@ def _identify(gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks:
         "generator": _digest(gan.generator),
         "discriminator": _digest(gan.discriminator),
         "latent_dim": gan.latent_dim,
+        "game": _game(gan),
         "objective": gan.objective.name,
         "penalty": None if gan.penalty is None else gan.penalty.name,
         "d_steps": gan.d_steps,
@@ -173,6 +175,19 @@ def _identify(gan: keras.Model, dataset: tf.data.Dataset, steps: int, callbacks:
         "callbacks": [[type(each).__name__, getattr(each, "get_config", dict)()] for each in callbacks],
         "data": hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in tf.nest.flatten(first))).hexdigest(),
     }
+
+
+def _game(gan: keras.Model) -> dict[str, str] | None:
+    """The class and settings of another game than the plain one, which files of version 0.1.0 do not name."""
+    plain = ("name", "latent_dim", "generator", "discriminator", "average")
+    settings = {name: value for name, value in gan.get_config().items() if name not in plain}
+    if type(gan).__name__ == "GAN" and not settings:
+        return None
+    short = {
+        name: _digest(getattr(gan, name)) if isinstance(value, dict) else json.dumps(value, default=str)
+        for name, value in settings.items()  # dictionaries are networks, as an InfoGAN's recognizer
+    }
+    return {"class": type(gan).__name__, **short}
 
 
 def _digest(network: keras.Model) -> str:

@@ -300,7 +300,7 @@ def shipped_file(name: str) -> pathlib.Path:
 
 
 def load_results(name: str) -> dict[str, Any]:
-    """A committed table of measurements, `data/results/NAME.json`, as a script in `tools/` wrote it.
+    """A committed table of measurements, `data/results/NAME.json`, as a script in `studies/` wrote it.
 
     Each holds the `command` that made it, the `versions` and the `machine`, and under `runs` one record a training run.
 

@@ -440,6 +440,17 @@ class MADGAN(GAN):
         (6, 1)
     """
 
+    def compile(
+        self, d_optimizer: Any, g_optimizer: Any, objective: Any = None, penalty: Any = None, **kwargs: Any
+    ) -> None:
+        """As `GAN.compile`; the objective says what G minimises, and D has a loss of its own, without a penalty."""
+        if penalty is not None or not getattr(objective, "probabilistic", True):
+            raise ValueError(
+                f"Got objective={objective!r:.80} and penalty={penalty!r:.80}, expected minimax() or non_saturating() "
+                "and no penalty: D's loss is the cross-entropy of K + 1 classes."
+            )
+        super().compile(d_optimizer, g_optimizer, objective, penalty, **kwargs)
+
     def judged(self, batch: Batch) -> Batch:
         """Its outputs are the logit of "real", then all K + 1 logits."""
         if batch.outputs:

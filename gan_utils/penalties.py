@@ -54,6 +54,10 @@ _REFUSED = (
 class Penalty:
     """A penalty by name, so that files and checkpoints know it. `r1() + r2()` is the sum of two.
 
+    Example:
+        >>> (r1() + r2()).name
+        'r1(weight=10.0) + r2(weight=10.0)'
+
     Attributes:
         name: how the penalty was made, with its weight.
         function: `(critic, real, fake, seed) -> scalar`, with its weight; `critic` maps samples, (batch, …), to logits,

@@ -3,8 +3,10 @@
 Datasets here hold batches of samples, (batch, …), or pairs of samples and labels.
 """
 
+import contextlib
 import math
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -53,17 +55,25 @@ class Trainer(keras.Model):
         refusals.check_fit(kwargs, given)
         steps, classes = kwargs.get("steps_per_epoch"), self.classes_read
         refusals.check_dataset(dataset, self.generator.output_shape, self.d_steps, steps, classes)
+        self._begin_mean()
         dataset = watched(dataset, *self.range_of_images, classes)
         kwargs["callbacks"] = sorted(given, key=lambda callback: isinstance(callback, Checkpoint))  # they come last
-        dataset, kwargs["steps_per_epoch"] = self._arrange(dataset, steps)
         checkpoint = next((callback for callback in given if isinstance(callback, Checkpoint)), None)
-        if checkpoint is not None:
-            dataset = self._restore(checkpoint, dataset, given, kwargs)
+        with _bad_data_in_a_sentence([]):
+            dataset, kwargs["steps_per_epoch"] = self._arrange(dataset, steps)
+            dataset = dataset if checkpoint is None else self._restore(checkpoint, dataset, given, kwargs)
         earlier = {name: list(values) for name, values in checkpoint.history.items()} if checkpoint else {}
-        history = self._fit_or_tell(dataset, {"shuffle": False, **kwargs})
+        with _bad_data_in_a_sentence(kwargs["callbacks"]):
+            history = super().fit(dataset, **{"shuffle": False, **kwargs})
         for name, values in earlier.items():
             history.history[name] = values + history.history.get(name, [])
         return history
+
+    def _begin_mean(self) -> None:
+        """Before its first step, the generator may have been given other weights than the mean was made from."""
+        optimizer = getattr(self.g_optimizer, "inner_optimizer", self.g_optimizer)
+        if self.mean_generator is not None and int(optimizer.iterations) == 0:
+            self.mean_generator.set_weights(self.generator.get_weights())
 
     def _arrange(self, dataset: tf.data.Dataset, steps: int | None) -> tuple[tf.data.Dataset, int | None]:
         """The batches in equal shares for all devices, and in groups for the steps of D."""
@@ -81,17 +91,6 @@ class Trainer(keras.Model):
         executed = math.ceil(steps / self.steps_per_execution) * self.steps_per_execution
         kwargs["initial_epoch"] = done = checkpoint.restore(self, dataset, executed, callbacks)
         return dataset.repeat().skip(done * executed)  # one iterator, so that each epoch has its own order
-
-    def _fit_or_tell(self, dataset: tf.data.Dataset, kwargs: dict[str, Any]) -> keras.callbacks.History:
-        try:
-            return super().fit(dataset, **kwargs)
-        except tf.errors.InvalidArgumentError as error:
-            _, found, told = error.message.partition(_SPOILED)
-            if not found:
-                raise
-            for callback in kwargs["callbacks"]:  # so that films and logs of the epochs before are written
-                callback.on_train_end({})
-            raise ValueError(told.partition("\n")[0].strip("' ]")) from None  # TensorFlow's tail cut off
 
     def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
         """Nothing: a GAN is built. Keras would take a batch to find out, which moves the order of the data."""
@@ -159,6 +158,20 @@ class Trainer(keras.Model):
         _refuse("test_on_batch", "gan_utils.Score, or a function of gan_utils.metrics on samples")
 
 
+@contextlib.contextmanager
+def _bad_data_in_a_sentence(begun: list[Any]) -> Iterator[None]:
+    """Raises what `watched` found; callbacks that have begun write films and logs of the epochs before."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        _, found, told = error.message.partition(_SPOILED)
+        if not found:
+            raise
+        for callback in begun:
+            callback.on_train_end({})
+        raise ValueError(told.partition("\n")[0].strip("' ]")) from None  # without TensorFlow's tail
+
+
 def _refuse(name: str, instead: str) -> None:
     raise NotImplementedError(f"A GAN has no {name}. Use {instead}.")
 
@@ -167,6 +180,8 @@ def watched(dataset: tf.data.Dataset, low: float, high: float, classes: int) -> 
     """The same batches; one that is NaN, out of range or has labels of no class ends the training with the reason.
 
     It looks at the batches as they pass: reading one beforehand would change the order of a dataset that shuffles.
+    Images in [0, 1] for a generator that draws in [-1, 1] are known by the first batch of an epoch, if it holds pixels
+    near 0 and near 1 and none below 0; darker or paler ones pass.
 
     Args:
         dataset: of samples, or of pairs (samples, labels).
@@ -200,8 +215,8 @@ def _check_samples(index: tf.Tensor, samples: tf.Tensor, low: float, high: float
     if math.isfinite(low) and math.isfinite(high):
         margin = 0.05 * (high - low)
         fits &= (least > low - margin) & (most < high + margin)
-        if low < 0.0:  # a first batch without a dark pixel, but with bright ones, is in [0, 1]
-            fits &= (index > 0) | (least < 0.0) | (most <= 0.5)
+        if low < 0.0:  # a first batch that fills [0, 1] and has nothing below was scaled to [0, 1]
+            fits &= (index > 0) | (least < 0.0) | (least > 0.1) | (most < 0.9)
         mend = "Bytes become that by gan_utils.data.to_signed; x in [0, 1] by 2 * x - 1."
         form = f"values from {{}} to {{}}, but the generator draws in [{low:g}, {high:g}]. {mend}"
         told = tf.where(finite, tf.strings.format(form, (least, most)), told)

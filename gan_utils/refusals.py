@@ -4,7 +4,7 @@ Nothing here is needed to understand how a GAN learns.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ _CALLBACKS = {
     "SwapEMAWeights": "GAN(..., average=0.99), which averages the generator's weights and draws with them",
     "BackupAndRestore": "gan_utils.Checkpoint",
 }
+_WATCH = "Give it a metric or the name of a gan_utils.Score, as in monitor='d_loss', mode='min'."
 _BY_HAND = "gan_utils.Score(function of images) among the callbacks measures the generator after every epoch"
 
 
@@ -203,13 +204,13 @@ def operation_has_weights(operation: Any) -> bool:
 
 
 def check_recipe(
-    d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: Any, d_steps: Any, settings: Iterable[str]
+    d_optimizer: Any, g_optimizer: Any, objective: Any, penalty: Any, d_steps: Any, settings: Mapping[str, Any]
 ) -> None:
     """Refuses a `compile` that cannot work, before anything is changed.
 
     Example:
         >>> from gan_utils import losses
-        >>> check_recipe(keras.optimizers.Adam(), keras.optimizers.Adam(), losses.minimax(), None, 1, [])
+        >>> check_recipe(keras.optimizers.Adam(), keras.optimizers.Adam(), losses.minimax(), None, 1, {})
     """
     for name, optimizer in (("d_optimizer", d_optimizer), ("g_optimizer", g_optimizer)):
         if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -222,6 +223,9 @@ def check_recipe(
         raise TypeError(f"Got penalty={penalty!r}, expected a function (critic, real, fake) -> scalar, or None.")
     if not is_whole(d_steps):
         raise ValueError(f"Got d_steps={d_steps!r}, expected a whole number of at least 1.")
+    at_once = settings.get("steps_per_execution", 1)
+    if not is_whole(at_once):
+        raise ValueError(f"Got steps_per_execution={at_once!r}, expected a whole number of at least 1.")
     unknown = [name for name in settings if name not in _COMPILE]
     if unknown:
         raise TypeError(
@@ -250,9 +254,12 @@ def check_fit(settings: Iterable[str], callbacks: Sequence[Any]) -> None:
     if unknown:
         raise TypeError(f"Got {', '.join(unknown)}, expected of Keras' settings only {', '.join(_FIT)}; {_BY_HAND}.")
     for callback in callbacks:
-        kind = type(callback).__name__
-        if kind in _CALLBACKS and type(callback).__module__.partition(".")[0] == "keras":
-            raise TypeError(f"keras.callbacks.{kind} needs a model with one optimizer. Use {_CALLBACKS[kind]}.")
+        for kind, instead in _CALLBACKS.items():
+            if isinstance(callback, getattr(keras.callbacks, kind, ())):
+                raise TypeError(f"keras.callbacks.{kind} needs a model with one optimizer. Use {instead}.")
+        monitor = str(getattr(callback, "monitor", ""))
+        if monitor.startswith("val_"):
+            raise ValueError(f"{type(callback).__name__} watches {monitor!r}, which a GAN does not have. {_WATCH}")
 
 
 def check_dataset(

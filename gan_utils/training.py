@@ -76,8 +76,9 @@ class GAN(plumbing.Trainer):
         latent_dim: length of the latent vector z.
         seed: of the latent noise. None draws one, reproducibly after `keras.utils.set_random_seed`.
         average: decay of a running mean of the generator's weights and of its statistics of batch normalisation, such
-            as 0.99: after each step, mean ← 0.99·mean + 0.01·weights. `sample` then draws with the mean, whose images
-            are better long before the weights come to rest. None for no mean.
+            as 0.99: after each step, mean ← 0.99·mean + 0.01·weights. `sample` then draws with the mean. It begins
+            with the weights that the generator has when its first `fit` begins, so a slow mean is late: with 0.999 it
+            has left them behind after some thousand steps. None for no mean.
 
     Raises:
         TypeError: a network is not a built `keras.Model`.
@@ -152,11 +153,7 @@ class GAN(plumbing.Trainer):
         """What D minimises, a scalar, once it has judged both batches."""
         loss = self.objective.discriminator(real.logits, fake.logits)
         if self.penalty is not None:
-
-            def critic(samples: tf.Tensor) -> tf.Tensor:
-                return self.judged(Batch(samples, real.labels)).logits
-
-            loss += self.penalty(critic, real.samples, fake.samples, seed=self.noise)
+            loss += self.penalty(self.critic(real.labels), real.samples, fake.samples, seed=self.noise)
         return loss
 
     def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
@@ -296,6 +293,10 @@ class GAN(plumbing.Trainer):
             return batch
         outputs = _run(self.discriminator, batch.samples, batch.labels, training=True)
         return batch._replace(outputs=tuple(keras.tree.flatten(outputs)))
+
+    def critic(self, labels: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The discriminator as penalties see it: from samples, which have these labels, to logits."""
+        return lambda samples: self.judged(Batch(samples, labels)).logits
 
     def _share(self, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
         """What a device differentiates: its part of the global batch's mean, for gradients are summed over devices."""

@@ -309,3 +309,12 @@ def test_the_averaged_statistics_are_those_that_the_averaged_weights_have():
     assert averaged[1] < 0.25
     assert averaged[0] < 0.5 * last[0]
     assert averaged[1] < last[1]
+
+
+def test_the_mean_begins_with_the_weights_that_the_generator_has_when_fit_begins():
+    gan = GAN(models.mlp_generator(2, (3,), (4,), None), models.mlp_discriminator((3,), (4,)), 2, average=0.9)
+    gan.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))
+    gan.generator.set_weights([np.full_like(weight, 0.5) for weight in gan.generator.get_weights()])
+    gan.fit(tf.data.Dataset.from_tensors(np.zeros((4, 3), np.float32)), verbose=0)
+    for weight in gan.mean_generator.get_weights():
+        np.testing.assert_allclose(weight, 0.5, atol=1e-6)

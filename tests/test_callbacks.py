@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_utils import GAN, Checkpoint, LearningRates, SampleGrid, models
+from gan_utils import GAN, Checkpoint, LearningRates, SampleGrid, Score, models
 
 REAL = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 1)).astype(np.float32)
 
@@ -132,3 +132,30 @@ def test_a_place_that_cannot_be_written_is_found_before_training(tmp_path, make)
 def test_a_checkpoint_that_is_a_folder_is_found_before_training(tmp_path):
     with pytest.raises((OSError, ValueError), match=r"folder|directory"):
         fit(compiled(), Checkpoint(tmp_path))
+
+
+# What is used for a second GAN
+
+
+def test_rates_are_those_of_the_optimizers_that_train():
+    halves, rates = LearningRates(lambda epoch: 0.5), Rates()
+    fit(compiled(), halves, rates)
+    other = compiled(seed=1)
+    other.compile(keras.optimizers.SGD(0.4), keras.optimizers.SGD(0.2))
+    fit(other, halves, rates)
+    other.compile(keras.optimizers.SGD(0.04), keras.optimizers.SGD(0.02))
+    fit(other, halves, rates)
+    assert rates.seen == [(0.05, 0.01), (0.2, 0.1), (0.02, 0.01)]
+
+
+def test_the_seconds_of_a_score_are_those_of_one_gan():
+    ticks = iter(range(100))
+    score = Score(np.mean, 4, clock=lambda: float(next(ticks)))
+    assert fit(compiled(), score, epochs=2)["seconds"] == [1.0, 2.0]
+    assert fit(compiled(seed=1), score)["seconds"] == [1.0]
+
+
+def test_a_callback_that_waits_for_validation_is_refused():
+    with pytest.raises(ValueError, match="EarlyStopping watches 'val_loss', which a GAN does not have"):
+        fit(compiled(), keras.callbacks.EarlyStopping())
+    fit(compiled(), keras.callbacks.EarlyStopping("d_loss", mode="min"))

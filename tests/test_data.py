@@ -169,6 +169,13 @@ def test_batches_come_in_a_new_order_each_epoch_and_the_same_seed_repeats_them()
     assert orders(1)[0] != first
 
 
+def test_a_batch_is_drawn_from_all_samples_even_if_they_are_sorted():
+    batch = next(iter(data.batches(np.arange(1000.0)[:, np.newaxis], 100))).numpy()
+    # 100 of 0 … 999: a mean of 499.5 with a standard error of 1000/√12/√100 = 29; five of them
+    assert abs(batch.mean() - 499.5) < 145
+    assert batch.max() > 900
+
+
 def test_batches_of_images_keep_each_image_whole():
     images = np.linspace(-1, 1, 6 * 8).reshape(6, 2, 2, 2)
     (batch,) = data.batches(images, batch_size=100)

@@ -13,7 +13,7 @@ import scipy.stats
 import tensorflow as tf
 from keras import layers
 
-from gan_utils import GAN, Checkpoint, losses, penalties
+from gan_utils import GAN, Checkpoint, losses, models, penalties
 from gan_utils.games import ACGAN, EBGAN, MADGAN, InfoGAN, SemiSupervisedGAN, TakeTurns, UnrolledGAN, take_turns
 from gan_utils.training import Batch
 
@@ -960,3 +960,34 @@ def test_an_energy_based_game_has_losses_of_its_own(recipe):
     with pytest.raises(ValueError, match="losses of its own"):
         gan.compile(*optimizers, losses.minimax())
     assert gan.d_optimizer is before
+
+
+def test_a_checkpoint_knows_the_game_and_its_settings(tmp_path):
+    def train(kind, **settings):
+        keras.utils.set_random_seed(0)
+        gan = kind(
+            models.mlp_generator(2, (2,), (4,), None),
+            models.mlp_discriminator((2,), (4,), 0.0),
+            latent_dim=2,
+            **settings,
+        )
+        gan.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
+        dataset = tf.data.Dataset.from_tensor_slices(np.zeros((8, 2), np.float32)).batch(4)
+        gan.fit(dataset, callbacks=[Checkpoint(tmp_path / "run.npz")], verbose=0)
+
+    train(UnrolledGAN, unrolled_steps=2)
+    with pytest.raises(ValueError, match=r"Its game: .*'unrolled_steps': '2'.*given: .*'unrolled_steps': '3'"):
+        train(UnrolledGAN, unrolled_steps=3)
+    with pytest.raises(ValueError, match=r"Its game: .*'UnrolledGAN'.*given: None"):
+        train(GAN)
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"penalty": lambda *_: 0.0}, {"objective": losses.wasserstein()}], ids=["penalty", "objective"]
+)
+def test_several_generators_refuse_what_their_discriminator_does_not_minimise(recipe):
+    generator = take_turns([models.mlp_generator(2, (1,), (4,), None) for _ in range(2)])
+    gan = MADGAN(generator, keras.Sequential([keras.Input((1,)), keras.layers.Dense(3)]), latent_dim=2)
+    with pytest.raises(ValueError, match=r"expected minimax\(\) or non_saturating\(\) and no penalty"):
+        gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD(), **recipe)
+    assert not gan.compiled

@@ -85,7 +85,7 @@ def test_dragan_looks_around_the_real_samples_by_the_noise_of_the_authors_code()
     [points] = points_of(penalties.dragan(), real, real - 1000.0)
     shift = (points - real) / (0.5 * real.std())  # ε·u
     assert shift.min() >= 0.0
-    assert 0.99 < shift.max() < 1.0
+    assert 0.95 < shift.max() < 1.0
     assert shift.mean() == pytest.approx(0.25, abs=0.01)  # ½ · ½
     assert shift.var() == pytest.approx(1 / 9 - 1 / 16, abs=0.005)  # E[ε²] E[u²] − ¼²
     # One ε a sample: values of one sample go together. Cov(εu, εu′) = (⅓ − ¼) · ¼ = 1/48.

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from gan_utils import GAN, data, losses, models, penalties, refusals
+from gan_utils import GAN, Checkpoint, data, losses, models, penalties, refusals
 
 REAL = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 1)).astype(np.float32)
 
@@ -293,3 +293,15 @@ def test_the_penalties_of_the_package_refuse_what_spoils_them():
         gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD(), penalty=penalties.gradient_penalty())
     assert not gan.compiled
     gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD(), penalty=lambda critic, real, fake: 0.0)  # own risk
+
+
+def test_a_bad_first_batch_is_told_in_a_sentence_with_a_checkpoint_too(tmp_path):
+    with pytest.raises(ValueError, match="Batch 1 has values from"):
+        compiled().fit(batches(200.0 * REAL), callbacks=[Checkpoint(tmp_path / "run.npz")], verbose=0)
+
+
+def test_an_execution_of_no_steps_is_refused_and_the_recipe_stays():
+    gan = compiled(objective=losses.minimax())
+    with pytest.raises(ValueError, match="steps_per_execution='x', expected a whole number"):
+        gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD(), losses.hinge(), steps_per_execution="x")
+    assert gan.objective.name == "minimax()"
