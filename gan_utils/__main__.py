@@ -30,10 +30,14 @@ OBJECTIVES = (  # all of `losses.MAKERS`
 )
 PENALTIES = ("gradient_penalty", "dragan", "r1", "r2")  # all of `penalties.MAKERS`
 NO_TARGETS = f"but only {' and '.join(SMOOTHED)} have targets to smooth; leave it out"
+NO_BOUND = (
+    "whose critic needs a bound on its slope; add --penalty gradient_penalty, --clip 0.01, or normalise spectrally"
+)
 NO_SLOPE = "by which one image's logit depends on the others; add --normalization layer, spectral or none"
 SCORE, SCORE_SAMPLES = "frechet_distance", 2000
 TEST_IMAGES = 10_000
 MOST_IN_A_PICTURE = 1024
+MOST_COLUMNS = 16  # of classes, side by side
 EXAMPLES = """examples:
   python -m gan_utils train --data mnist --epochs 20 --output runs/digits
   python -m gan_utils train --data mnist --epochs 20 --output runs/digits --resume   (after an interruption)
@@ -206,8 +210,10 @@ def _add_training(train: argparse.ArgumentParser) -> None:
     name = {"metavar": "NAME"}
     add("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], **name, help="what both minimise: %(choices)s")
     add("--label-smoothing", type=SHARE, default=0.0, metavar="X", help="real images get the target 1 - X")
-    add("--penalty", choices=PENALTIES, **name, help="on the discriminator's slopes: %(choices)s (default: none)")
-    add("--penalty-weight", type=WEIGHT, metavar="X", help="what it is multiplied by (default: 10)")
+    slopes = "on the discriminator's slopes: %(choices)s; give it twice for a sum (default: none)"
+    add("--penalty", choices=PENALTIES, action="append", **name, help=slopes)
+    add("--penalty-weight", type=WEIGHT, metavar="X", help="what each is multiplied by (default: 10)")
+    add("--clip", type=WEIGHT, metavar="X", help="keep the discriminator's weights in [-X, X] (default: no)")
     add("--d-steps", type=POSITIVE, default=1, metavar="N", help="discriminator steps to each generator step")
     add("--reuse-fakes", action="store_true", help="the generator learns from the discriminator's fakes: less work")
     add("--batch-size", type=POSITIVE, metavar="N", help=f"images in a step ({usual('batch_size')})")
@@ -247,7 +253,8 @@ def _check_train(args: argparse.Namespace) -> None:
 
 
 def _check_together(args: argparse.Namespace, known: bool, mlp: bool) -> None:
-    side, objective, penalty = args.image_size, args.objective, args.penalty
+    side, objective, penalty = args.image_size, args.objective, " and ".join(args.penalty or [])
+    bounded = penalty or args.clip or args.normalization == "spectral"
     labelled = args.conditional and not known
     inside = pathlib.Path(args.data).iterdir() if labelled else []
     folders = sum(path.is_dir() and not path.name.startswith(".") for path in inside)
@@ -262,6 +269,7 @@ def _check_together(args: argparse.Namespace, known: bool, mlp: bool) -> None:
         (mlp and args.normalization, "--normalization, which is dcgan's, for an mlp; leave it out"),
         (args.label_smoothing and objective not in SMOOTHED, f"--label-smoothing for {objective}, {NO_TARGETS}"),
         (args.penalty_weight and not penalty, "--penalty-weight without --penalty; leave it out, or give both"),
+        (objective == "wasserstein" and not bounded, f"--objective wasserstein, {NO_BOUND}"),
         (penalty and batch, f"--penalty {penalty} with batch normalisation, {NO_SLOPE}"),
     ):
         if wrong:
@@ -352,7 +360,7 @@ def _train(args: argparse.Namespace) -> int:
     dataset = data.batches(images, args.batch_size, args.seed, labels)
     gan = _build(args, images.shape[1:], len(names))
     print(f"{args.data}: {len(images):,} images {images.shape[1:]}, {len(dataset)} batches an epoch, on {devices}")
-    columns = None if 0 < len(names) <= 16 else 8  # each class has one, if the film does not become too wide
+    columns = None if 0 < len(names) <= MOST_COLUMNS else 8  # each class has one, if the film does not become too wide
     film = SampleGrid(args.output / "samples.gif", columns=columns)
     checkpoint = Checkpoint(args.output / "checkpoint.npz")
     begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _keep_settings(args, names))  # unless refused
@@ -415,7 +423,9 @@ def _build(args: argparse.Namespace, shape: tuple[int, int, int], classes: int) 
         gan.compile(
             *(keras.optimizers.Adam(args.learning_rate, args.beta1, args.beta2) for _ in range(2)),
             objective=losses.MAKERS[args.objective](**smoothing),
-            penalty=penalties.MAKERS[args.penalty](args.penalty_weight) if args.penalty else None,
+            penalty=penalties.get(" + ".join(f"{name}(weight={args.penalty_weight})" for name in args.penalty))
+            if args.penalty
+            else None,
             d_steps=args.d_steps,
             reuse_fakes=args.reuse_fakes,
             jit_compile=True if args.xla else "auto",
@@ -426,14 +436,17 @@ def _build(args: argparse.Namespace, shape: tuple[int, int, int], classes: int) 
 
 def _networks(args: argparse.Namespace, shape: tuple[int, int, int], classes: int) -> tuple[Any, Any]:
     """Generator and discriminator. With labels, the one reads them beside the latent, the other at its last layer."""
-    from gan_utils import models
+    from gan_utils import models, penalties
 
-    numbers = args.latent_dim + classes
+    numbers, clip = args.latent_dim + classes, penalties.WeightClip(args.clip) if args.clip else None
     if args.model == "dcgan":
         generator = models.dcgan_generator(shape[0], shape[2], numbers, args.base_filters)
-        discriminator = models.dcgan_discriminator(shape[0], shape[2], args.base_filters, args.normalization)
+        discriminator = models.dcgan_discriminator(shape[0], shape[2], args.base_filters, args.normalization, clip)
     else:
-        generator, discriminator = models.mlp_generator(numbers, shape), models.mlp_discriminator(shape)
+        generator, discriminator = (
+            models.mlp_generator(numbers, shape),
+            models.mlp_discriminator(shape, constraint=clip),
+        )
     if not classes:
         return generator, discriminator
     return models.conditional_generator(generator, classes), models.projection_discriminator(discriminator, classes)
@@ -534,7 +547,9 @@ def _sample(args: argparse.Namespace) -> int:
     if args.output.suffix == ".npy":
         files.replace(args.output, write)
     else:
-        _draw(gan.sample(args.count, args.seed, labels), math.ceil(math.sqrt(args.count)), args.output)
+        each_class = 0 if args.label else gan.classes_drawn  # a column of each, as in the film
+        columns = each_class if 0 < each_class <= min(MOST_COLUMNS, args.count) else math.ceil(math.sqrt(args.count))
+        _draw(gan.sample(args.count, args.seed, labels), columns, args.output)
     print(f"{args.output}: {args.count:,} images {shape}")
     return 0
 

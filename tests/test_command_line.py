@@ -147,6 +147,10 @@ REFUSED = {
         "got --penalty r1 with batch normalisation, by which one image's logit depends on the others; add "
         "--normalization layer, spectral or none",
     ),
+    "no bound": (
+        words("--objective", "wasserstein"),
+        "got --objective wasserstein, whose critic needs a bound on its sl",
+    ),
     "asked for batch": (words("--penalty", "r1", "--normalization", "batch"), "got --penalty r1 with batch normalis"),
     "weight alone": (words("--penalty-weight", "1"), "--penalty-weight without --penalty; leave it out, or give both"),
     "weight": (words("--penalty", "r1", "--penalty-weight", "inf"), "got 'inf', expected a number above 0, such as 10"),
@@ -160,7 +164,7 @@ REFUSED = {
     ),
     "new options": (
         words("--output", "held", "--resume", "--objective", "hinge", "--penalty", "r1", "--normalization", "none"),
-        "--normalization batch (now none), --objective non_saturating (now hinge), --penalty None (now r1), "
+        "--normalization batch (now none), --objective non_saturating (now hinge), --penalty None (now ['r1']), "
         "--penalty-weight None (now 10.0); give the same, or",
     ),
     "labels": (words("--output", "held", "--resume", "--conditional"), "with --conditional False (now True); give the"),
@@ -327,7 +331,17 @@ def built(*argv):
 
 @pytest.mark.parametrize("name", command.OBJECTIVES)
 def test_each_objective_can_be_asked_for(name):
-    assert built("--objective", name).objective.name == f"{name}()"
+    bound = ("--clip", "0.1") if name == "wasserstein" else ()
+    assert built("--objective", name, *bound).objective.name == f"{name}()"
+
+
+def test_penalties_are_added_and_weights_clipped_where_that_is_asked_for():
+    gan = built("--penalty", "r1", "--penalty", "r2", "--penalty-weight", "2", "--normalization", "none")
+    assert gan.penalty.name == "r1(weight=2.0) + r2(weight=2.0)"
+    clipped = built("--clip", "0.01", "--objective", "wasserstein")
+    assert {layer.kernel_constraint.limit for layer in clipped.discriminator.layers if hasattr(layer, "kernel")} == {
+        0.01
+    }
 
 
 @pytest.mark.parametrize("name", command.PENALTIES)
