@@ -290,6 +290,20 @@ def test_fakes_are_made_for_the_labels_of_the_real_batch(d_steps):
     assert gan.d_steps_seen[0][0].labels.dtype == tf.int32
 
 
+def test_a_penalty_meets_the_critic_with_the_labels_of_the_batch():
+    told = []
+
+    def penalty(critic, real, fake):
+        told.extend([(samples, critic(samples)) for samples in (real, fake)])
+        return 0.0
+
+    gan = make(penalty=penalty)
+    gan.discriminator_step((tf.constant(REAL[:4]), tf.constant([2, 0, -1, 1])))
+    gan.discriminator.set_weights(make().discriminator.get_weights())
+    for samples, logits in told:
+        np.testing.assert_allclose(logits, gan.discriminator([samples, one_hot([2, 0, -1, 1])]), rtol=1e-5)
+
+
 @pytest.mark.parametrize("d", [concatenating, projecting])
 def test_a_step_moves_what_belongs_to_the_classes_of_its_batch_alone(d):
     gan = make(d=d)
