@@ -72,7 +72,7 @@ class Trainer(keras.Model):
     def _begin_mean(self) -> None:
         """Before its first step, the generator may have been given other weights than the mean was made from."""
         optimizer = getattr(self.g_optimizer, "inner_optimizer", self.g_optimizer)
-        if self.mean_generator is not None and int(optimizer.iterations) == 0:
+        if self.mean_generator is not None and optimizer.iterations.numpy() == 0:
             self.mean_generator.set_weights(self.generator.get_weights())
 
     def _arrange(self, dataset: tf.data.Dataset, steps: int | None) -> tuple[tf.data.Dataset, int | None]:
