@@ -4,6 +4,7 @@ What a hook is given is a `training.Batch`: `samples`, `labels` (−1 where ther
 that the discriminator said.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,7 +170,7 @@ class InfoGAN(GAN):
             bound += tf.reduce_mean(tf.reduce_sum(code[:, : self.categories] * log_q, axis=1))
             bound += tf.math.log(float(self.categories))
         missed = tf.reduce_sum((code[:, self.categories :] - told[:, self.categories :]) ** 2, axis=1)
-        return bound - tf.reduce_mean(0.5 * missed) - self.continuous * 0.5 * tf.math.log(2.0 * 3.141592653589793)
+        return bound - tf.reduce_mean(0.5 * missed) - self.continuous * 0.5 * math.log(2.0 * math.pi)
 
     def _check_recognizer(self, recognizer: keras.Model) -> None:
         refusals.check_model(recognizer, "recognizer")

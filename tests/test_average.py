@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from comparing import assert_equal, state, values
 from keras import layers
 
 from gan_utils import GAN, Checkpoint, SampleGrid, Score, data, losses, models, plotting
@@ -32,19 +33,6 @@ def in_order(samples=REAL):
 
 def train(gan, dataset=None, **settings):
     return gan.fit(in_order() if dataset is None else dataset, verbose=0, **settings).history
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def state(gan):
-    return values([*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables])
-
-
-def assert_equal(ours, theirs):
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
 
 
 # The rule

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from comparing import assert_equal, state, values
 from keras import layers
 
 from gan_utils import GAN, Checkpoint, losses, models, penalties
@@ -288,19 +289,6 @@ def dataset(samples=REAL, labels=LABELS, size=5):
 
 def train(gan, data=None, **settings):
     return gan.fit(dataset() if data is None else data, verbose=0, **settings).history
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def state(gan):
-    return values([*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables])
-
-
-def assert_equal(ours, theirs):
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
 
 
 # The games by hand

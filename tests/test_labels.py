@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from comparing import assert_equal, state, values
 from keras import layers
 
 from gan_utils import GAN, Checkpoint, SampleGrid, Score, data, models, plotting
@@ -63,19 +64,6 @@ def pairs(samples=REAL, labels=LABELS, size=4):
 
 def train(gan, dataset=None, **settings):
     return gan.fit(pairs() if dataset is None else dataset, verbose=0, **settings).history
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def state(gan):
-    return values([*gan.variables, *gan.d_optimizer.variables, *gan.g_optimizer.variables])
-
-
-def assert_equal(ours, theirs):
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
 
 
 def one_hot(labels):
