@@ -5,6 +5,7 @@ compare. All arithmetic is float64. Where sets are drawn at random, the draws ar
 """
 
 import functools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -17,6 +18,29 @@ from gan_utils.checks import as_numbers, is_real, is_whole
 
 BLOCK = 1000  # rows of a matrix of distances or kernels that are in memory at a time
 RIM = 1e-9  # relative: a copy of a sample's k-th neighbour is on the rim of its ball, however rounding falls
+
+
+def summary(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± standard error of a number that each seed gave, in words; a single value has no error.
+
+    Of two settings tried with the same seeds, give the differences, seed by seed: their error is the paired one.
+
+    Args:
+        values: one for each seed, at least one.
+        digits: behind the point.
+
+    Raises:
+        ValueError: there are no values, or they are not in one row.
+
+    Example:
+        >>> summary([8, 7, 9])
+        '8.0 ± 0.6'
+    """
+    values = as_numbers("values", values)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"Got values of shape {values.shape}, expected (seeds,), at least one.")
+    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{error}"
 
 
 def mode_coverage(samples: np.ndarray, centers: np.ndarray, radius: float) -> tuple[int, float]:

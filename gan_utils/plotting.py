@@ -1,6 +1,8 @@
 """Pictures of samples and of training. Functions take an axes object or make one, return it, and never show it."""
 
 import base64
+import html
+import io
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,15 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from gan_utils.checks import as_numbers, check_images, is_real, is_whole
 
-REAL_COLOR = "#2f6db3"
-FAKE_COLOR = "#d1731f"
+# Okabe and Ito's palette (2008, jfly.uni-koeln.de/color): readers who see no red or no green tell its colours apart.
+COLORS = {
+    "blue": "#0072b2",
+    "vermillion": "#d55e00",
+    "green": "#009e73",
+    "purple": "#cc79a7",
+    "orange": "#e69f00",
+    "sky": "#56b4e9",
+    "black": "#000000",
+}
+REAL_COLOR, FAKE_COLOR = COLORS["blue"], COLORS["vermillion"]
 
 
 def tile(images: np.ndarray, columns: int, padding: int = 2) -> np.ndarray:
@@ -54,9 +65,14 @@ def tile(images: np.ndarray, columns: int, padding: int = 2) -> np.ndarray:
 
 
 def image_grid(
-    images: np.ndarray, columns: int = 8, title: str = "", ax: Axes | None = None, row_names: Sequence[str] = ()
+    images: np.ndarray,
+    columns: int = 8,
+    title: str = "",
+    ax: Axes | None = None,
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
 ) -> Axes:
-    """Shows images in [-1, 1] as a grid; see `tile`. Names of the rows, from the top, stand on the left.
+    """Shows images in [-1, 1] as a grid; see `tile`. Names of the rows stand on the left, of the columns above.
 
     Example:
         >>> ax = image_grid(np.zeros((8, 28, 28, 1)), title="Nothing yet")
@@ -68,11 +84,12 @@ def image_grid(
         _, ax = plt.subplots(figsize=(8, 8 * height / width + 0.4), layout="constrained")
     ax.imshow((picture + 1.0) / 2.0, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     ax.set_title(title)
-    ax.axis("off")
-    if row_names:
-        ax.axis("on")
-        middles = (np.shape(images)[1] + 2) * np.arange(len(row_names)) + (np.shape(images)[1] - 1) / 2
-        ax.set(xticks=[], yticks=middles, yticklabels=row_names)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    height, width = np.shape(images)[1:3]
+    ax.set_yticks((height + 2) * np.arange(len(row_names)) + (height - 1) / 2, row_names)
+    ax.set_xticks((width + 2) * np.arange(len(column_names)) + (width - 1) / 2, column_names)
     return ax
 
 
@@ -144,7 +161,7 @@ def points(real: np.ndarray, fake: np.ndarray, ax: Axes | None = None) -> Axes:
     ax.plot(*np.transpose(fake), ".", color=FAKE_COLOR, markersize=3, label="generated")
     limit = 1.8 * np.abs(real).max()
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    ax.legend(loc="upper right", fontsize="small")
+    ax.legend(loc="upper right")
     return ax
 
 
@@ -293,12 +310,7 @@ def write_gif(frames: Iterable[np.ndarray], path: str | pathlib.Path, seconds: f
     Example:
         >>> write_gif([np.zeros((8, 8), np.uint8)] * 2, "build/example.gif")
     """
-    frames = list(frames) if isinstance(frames, Iterable) else [frames]
-    shapes = {(np.shape(frame), str(getattr(frame, "dtype", type(frame)))) for frame in frames}
-    pictures = all(len(shape) > 1 and 0 not in shape and shape[2:] in ((), (3,)) for shape, _ in shapes)
-    if not pictures or len(shapes) != 1 or any(kind != "uint8" for _, kind in shapes):
-        form = "uint8 arrays of one shape, (height, width) or (height, width, 3)"
-        raise ValueError(f"Got frames of {sorted(shapes)}, expected one or more {form}.")
+    frames = _as_frames(frames)
     if not (is_real(seconds) and seconds > 0):
         raise ValueError(f"Got seconds={seconds!r}, expected a number above 0.")
     path = pathlib.Path(path)
@@ -312,25 +324,105 @@ def write_gif(frames: Iterable[np.ndarray], path: str | pathlib.Path, seconds: f
         iio.imwrite(file, np.stack(frames), plugin="pillow", extension=".gif", **options)
 
 
-def show_gif(path: str | pathlib.Path, width: int = 640) -> HTML:
-    """The GIF as a notebook output that holds the file itself, so that it plays wherever the notebook is read.
+def player(
+    frames: Sequence[np.ndarray],
+    alt: str,
+    captions: Sequence[str] | None = None,
+    seconds: float = 0.4,
+    width: int = 640,
+) -> HTML:
+    """A film on the page: a slider that steps, a button that plays and pauses, and the last frame as a still.
+
+    The page shows small frames large, each pixel as a square. It needs neither a network nor a kernel; where scripts
+    do not run, as in print, the last frame stands there.
 
     Args:
-        path: of the GIF.
-        width: in pixels, on the page.
+        frames: uint8 arrays of one shape, (height, width) or (height, width, 3), such as those of `SampleGrid.frames`.
+        alt: what the film shows, for readers who do not see it.
+        captions: one for each frame, below it; None is epoch 0, epoch 1, and so on, as `SampleGrid` counts.
+        seconds: that each frame stays.
+        width: of the film on the page, in pixels.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        ValueError: `write_gif` refuses the frames, or there is not one caption for each.
 
     Example:
-        >>> write_gif([np.zeros((8, 8), np.uint8)] * 2, "build/example.gif")
-        >>> print(show_gif("build/example.gif").data[:39])
-        <img width="640" src="data:image/gif;ba
+        >>> film = player([np.zeros((28, 28), np.uint8)] * 2, "A black square stays black.")
+        >>> film.data.count("<img")
+        2
     """
-    if not is_whole(width):
-        raise ValueError(f"Got width={width!r}, expected pixels, at least 1.")
-    encoded = base64.b64encode(pathlib.Path(path).read_bytes()).decode()
-    return HTML(f'<img width="{width}" src="data:image/gif;base64,{encoded}">')
+    frames = _as_frames(frames)
+    captions = [f"epoch {epoch}" for epoch in range(len(frames))] if captions is None else captions
+    if len(frames) != len(captions):
+        raise ValueError(f"Got {len(frames)} frames and {len(captions)} captions, expected a caption for each.")
+    if not (is_whole(width) and is_real(seconds) and seconds > 0):
+        raise ValueError(f"Got width={width!r} and seconds={seconds!r}, expected pixels and a time, both above 0.")
+    last = len(frames) - 1
+    style = f"width:{width}px;max-width:100%;image-rendering:{'pixelated' if frames[0].shape[1] < width else 'auto'}"
+    images = "".join(
+        f'<img src="data:image/webp;base64,{_webp(frame)}" alt="{html.escape(f"{alt} {caption}")}" '
+        f'data-caption="{html.escape(caption)}" style="{style};display:{"block" if index == last else "none"}">'
+        for index, (frame, caption) in enumerate(zip(frames, captions, strict=True))
+    )
+    buttons = f"""<button type="button" aria-label="play or pause" onclick="{PLAY % (1000 * seconds)}">▶ ⏸</button>
+<input type="range" aria-label="frame" min="0" max="{last}" value="{last}" style="width:60%" oninput="{SHOW}">
+<output style="font-size:130%">{html.escape(captions[-1])}</output>"""
+    return HTML(f'<figure style="margin:0">{images}<figcaption>{buttons}</figcaption></figure>')
+
+
+# Run on a click and on a move of the slider. No identifiers: a page may hold many films.
+SHOW = (
+    "const figure=this.closest('figure'),images=[...figure.querySelectorAll('img')];"
+    "images.forEach((image,index)=>image.style.display=index==this.value?'block':'none');"
+    "figure.querySelector('output').textContent=images[this.value].dataset.caption;"
+)
+PLAY = (
+    "const figure=this.closest('figure'),slider=figure.querySelector('input');"
+    "if(figure.timer){clearInterval(figure.timer);figure.timer=0}else{figure.timer=setInterval(()=>{"
+    "slider.value=slider.value==slider.max?0:+slider.value+1;slider.dispatchEvent(new Event('input'))},%d)}"
+)
+
+
+def _as_frames(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The frames of a film, if they are pictures of one shape."""
+    frames = list(frames) if isinstance(frames, Iterable) else [frames]
+    shapes = {(np.shape(frame), str(getattr(frame, "dtype", type(frame)))) for frame in frames}
+    pictures = all(len(shape) > 1 and 0 not in shape and shape[2:] in ((), (3,)) for shape, _ in shapes)
+    if not pictures or len(shapes) != 1 or any(kind != "uint8" for _, kind in shapes):
+        form = "uint8 arrays of one shape, (height, width) or (height, width, 3)"
+        raise ValueError(f"Got frames of {sorted(shapes)}, expected one or more {form}.")
+    return frames
+
+
+def _webp(frame: np.ndarray) -> str:
+    """A frame without loss, small, as text."""
+    file = io.BytesIO()
+    Image.fromarray(frame).convert("RGB").save(file, "WEBP", lossless=True, quality=100, method=4)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
+    """A table as a notebook output: the first column is left-aligned, the others, of numbers, right-aligned.
+
+    Args:
+        header: names of the columns.
+        rows: of cells; each is written as `str` writes it, and may hold Markdown.
+
+    Raises:
+        ValueError: a row has another number of cells than the header.
+
+    Example:
+        >>> print(table(["loss", "modes"], [["minimax", 8]]).data)
+        | loss | modes |
+        |:---|---:|
+        | minimax | 8 |
+    """
+    lines = [list(map(str, cells)) for cells in (header, *rows)]
+    if wrong := [line for line in lines if len(line) != len(header)]:
+        raise ValueError(f"Got the row {wrong[0]}, expected {len(header)} cells, one for each of {list(header)}.")
+    rule = "|:---|" + "---:|" * (len(header) - 1)
+    head, *body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return Markdown("\n".join([head, rule, *body]))
 
 
 def _curves(history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[str, str]], ax: Axes | None) -> Axes:

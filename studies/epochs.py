@@ -76,7 +76,7 @@ def report() -> None:
     for setting in dict.fromkeys(run["setting"] for run in runs):
         mine = [run for run in runs if run["setting"] == setting]
         columns = [[run["curve"][0][1] for run in mine], [run["curve"][-1][1] for run in mine]]
-        told = "".join(f"{study.summary(values):>14}" for values in [*columns, [run["last"] for run in mine]])
+        told = "".join(f"{metrics.summary(values):>14}" for values in [*columns, [run["last"] for run in mine]])
         print(f"{setting:58}{len(mine):6}{told}{statistics.mean(run['curve'][-1][0] for run in mine):8.0f}")
     last = {(run["setting"], run["seed"]): run["last"] for run in runs}
     pairs = [
@@ -85,7 +85,9 @@ def report() -> None:
         if ("the paper's recipe", seed) in last
     ]
     if pairs and all(quick is not None for _, quick in pairs):
-        print(f"quick − paper, N = 10,000, paired by seed: {study.summary([quick - paper for paper, quick in pairs])}")
+        print(
+            f"quick − paper, N = 10,000, paired by seed: {metrics.summary([quick - paper for paper, quick in pairs])}"
+        )
 
 
 def main() -> None:

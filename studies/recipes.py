@@ -22,7 +22,7 @@ import study
 from keras import optimizers
 
 import gan_utils
-from gan_utils import data, models
+from gan_utils import data, metrics, models
 
 SEEDS = range(3)
 SECONDS = 60.0  # of CPU time, training only
@@ -84,7 +84,7 @@ def report(target: float) -> None:
         curves = [run["curve"] for run in runs if run["setting"] == setting]
         times = [methods.seconds_to(target, curve) for curve in curves]
         last = [curve[-1][1] for curve in curves]
-        print(f"{setting:32}", *(f"{seconds:7.1f}" for seconds in times), f"{study.summary(last, 0):>17}")
+        print(f"{setting:32}", *(f"{seconds:7.1f}" for seconds in times), f"{metrics.summary(last, 0):>17}")
 
 
 def main() -> None:

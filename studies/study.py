@@ -14,7 +14,6 @@ import math
 import os
 import pathlib
 import platform
-import statistics
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -207,12 +206,6 @@ def reference(name: str = "MNIST") -> np.ndarray:
 def frechet(images: np.ndarray, name: str = "MNIST") -> float:
     """Fréchet distance to the 10,000 test images, in the features of the shipped classifier of this data set."""
     return metrics.frechet_distance(IMAGES[name][1](images)[0], reference(name))
-
-
-def summary(values: Sequence[float], digits: int = 1) -> str:
-    """Mean ± standard error, in words; a single value has no error."""
-    error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{error}"
 
 
 def encode(images: np.ndarray) -> str:

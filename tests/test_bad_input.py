@@ -264,9 +264,9 @@ CALLS = [
         {"frames": SHADES, "path": NO_PATH, "seconds": POSITIVE},
     ),
     (
-        plotting.show_gif,
-        {"path": "shown.gif"},
-        {"path": PATH, "width": COUNT},
+        plotting.player,
+        {"frames": [np.zeros((4, 4), np.uint8)], "alt": "nothing"},
+        {"frames": SHADES, "seconds": POSITIVE, "width": COUNT},
     ),
     (
         GAN,

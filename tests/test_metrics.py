@@ -272,3 +272,15 @@ def test_digits_are_closer_to_digits_than_to_noise():
     other, _ = metrics.digit_features(real[2000:4000])
     noise, _ = metrics.digit_features(np.clip(real[2000:4000] + RANDOM.normal(size=(2000, 28, 28, 1)), -1.0, 1.0))
     assert 10.0 * metrics.frechet_distance(features, other) < metrics.frechet_distance(features, noise)
+
+
+def test_a_summary_is_the_mean_and_its_standard_error():
+    assert metrics.summary([1.0, 2.0, 3.0]) == "2.0 ± 0.6"  # 1/√3
+    assert metrics.summary([10, 20], 0) == "15 ± 5"
+    assert metrics.summary([7.25], 2) == "7.25"
+
+
+@pytest.mark.parametrize("values", [[], [[1.0, 2.0]]])
+def test_a_summary_of_no_row_of_numbers_is_refused(values):
+    with pytest.raises(ValueError, match=r"expected \(seeds,\)"):
+        metrics.summary(values)

@@ -69,7 +69,7 @@ def test_stores_no_stderr_error_or_warning(notebook):
 def test_stores_no_path_of_a_machine(notebook):
     sources = [cell.source for cell in notebook.cells]
     for text in [*texts(notebook), *sources]:
-        if not text.startswith("<img"):  # base64 has slashes
+        if "base64" not in text:  # which has slashes
             assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|content|usr)/|[A-Z]:\\", text), text[:300]
 
 
@@ -83,16 +83,62 @@ def test_many_cells_print_what_is_compared(notebook):
     printing = [
         cell
         for cell in code_cells(notebook)
-        if not tags(cell) & IGNORED and any(output.output_type == "stream" for output in cell.outputs)
+        if not tags(cell) & IGNORED
+        and any(output.output_type == "stream" or "text/markdown" in output.get("data", {}) for output in cell.outputs)
     ]
     assert len(printing) >= len(code_cells(notebook)) / 3
 
 
 def test_cells_are_short(notebook):
     lengths = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
-    assert 20 <= len(lengths) <= 40
-    assert max(lengths) <= 40
-    assert 4 <= statistics.median(lengths) <= 12
+    assert max(lengths) <= 25
+    assert statistics.median(lengths) <= 8
+
+
+def prose(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_every_picture_has_a_text_of_its_own_for_those_who_do_not_see_it(notebook):
+    told = []
+    for cell in code_cells(notebook):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            told.append(cell.metadata.get("alt", f"none in {cell.id}: {cell.source[:60]}"))
+    assert not [text for text in told if text.startswith("none in")]
+    assert min(map(len, told)) >= 40
+    assert len(set(told)) == len(told)
+
+
+def test_pictures_have_the_style_of_the_course(notebook):
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    assert 'plt.style.use("gan_utils.course")' in code_cells(notebook)[1].source
+    assert set(re.findall(r'color="(\w+)"', code)) <= {"black", "gray", "lightgray", "white"}  # others: plotting.COLORS
+    assert not re.findall(r'"(?:tab:\w+|C\d|#[0-9a-fA-F]{6})"|fontsize="\w*small"', code)
+    wide = [float(width) for width in re.findall(r"(?:figsize|size)=\(([\d.]+),", code)]
+    assert max(wide, default=0) <= 9  # wider ones are made small on a page, and their letters with them
+
+
+def test_mentions_only_notebooks_that_are_there(notebook):
+    there = {path.stem[:2] for path in PATHS}
+    mentioned = re.findall(r"\*\*(\d\d)\*\*|[Nn]otebooks? (\d\d)|(\d\d)_\w+\.ipynb", prose(notebook))
+    assert {number for group in mentioned for number in group if number} <= there
+
+
+def test_links_lead_somewhere(notebook):
+    for target in re.findall(r"\]\(([^)#:]+\.ipynb)", prose(notebook)):
+        assert (ROOT / "notebooks" / target).is_file(), target
+
+
+@pytest.mark.parametrize("index", range(len(PATHS)))
+def test_leads_to_the_lessons_before_and_after(index):
+    beginning = nbformat.read(PATHS[index], as_version=4).cells[0].source
+    for neighbour in (index - 1, index + 1):
+        if 0 <= neighbour < len(PATHS):
+            assert f"({PATHS[neighbour].name})" in beginning
+
+
+def test_formulas_have_braces_where_the_offline_page_needs_them(notebook):
+    assert not re.findall(r"\\math(?:bb|cal|bf|rm|it|sf) ?[A-Za-z]", prose(notebook))
 
 
 def test_prose_comes_before_code(notebook):
@@ -106,7 +152,7 @@ def test_prose_comes_before_code(notebook):
 
 def test_begins_with_title_setup_and_parameters(notebook):
     assert notebook.cells[0].source.startswith("# ")
-    for word in ("You will learn", "Time", "Before you start", "The paper"):
+    for word in ("You will learn", "core route", "Time", "Before you start", "The paper"):
         assert word in notebook.cells[0].source
     setup, parameters = code_cells(notebook)[:2]
     assert setup.source == stamp.setup_cell(*stamp.read_project(ROOT))
@@ -114,7 +160,9 @@ def test_begins_with_title_setup_and_parameters(notebook):
 
 
 def test_has_exercises_with_a_folded_solution_that_its_checker_accepts(notebook):
-    exercises = sum(cell.source.count("**Exercise ") for cell in notebook.cells if cell.cell_type == "markdown")
+    exercises = len(re.findall(r"\*\*Exercise \d \(\d+ minutes\)\.\*\*", prose(notebook)))
+    assert exercises == prose(notebook).count("**Exercise ")
+    assert "Recap" in prose(notebook)
     solutions = [cell for cell in code_cells(notebook) if "solution" in tags(cell)]
     assert 3 <= exercises <= 6
     assert len(solutions) == exercises

@@ -1,7 +1,9 @@
 import base64
+import io
 import re
 
 import imageio.v3
+import matplotlib.font_manager
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -109,14 +111,6 @@ def test_both_axes_are_named_and_so_are_the_curves(name):
     assert ax.get_xlabel()
     assert ax.get_ylabel()
     assert ax.get_legend() is not None
-
-
-def test_an_image_grid_names_its_rows_at_their_middles():
-    ax = plotting.image_grid(np.zeros((6, 5, 5, 1)), columns=2, row_names=("first", "second", "third"))
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "second", "third"]
-    np.testing.assert_array_equal(ax.get_yticks(), [2.0, 9.0, 16.0])  # rows of 5 pixels with 2 between them
-    assert ax.axison
-    assert not plotting.image_grid(np.zeros((6, 5, 5, 1))).axison
 
 
 def test_an_image_grid_shows_minus_1_black_and_1_white():
@@ -377,16 +371,68 @@ def test_frames_that_make_no_film_are_refused_and_nothing_is_written(tmp_path, f
     assert not list(tmp_path.iterdir())
 
 
-def test_a_gif_is_shown_with_the_file_inside(tmp_path):
-    path = tmp_path / "film.gif"
-    plotting.write_gif([np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)], path)
-    page = plotting.show_gif(path, width=123).data
-    assert 'width="123"' in page
-    embedded = page.split("data:image/gif;base64,")[1].split('"')[0]
-    assert base64.b64decode(embedded) == path.read_bytes()
-    assert str(tmp_path) not in page
+def shown_frames(page):
+    encoded = [part.split('"')[0] for part in page.split("data:image/webp;base64,")[1:]]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in encoded]
 
 
-def test_a_gif_that_is_not_there_cannot_be_shown(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"film\.gif"):
-        plotting.show_gif(tmp_path / "film.gif")
+def test_a_player_holds_every_frame_without_loss_and_shows_the_last():
+    rng = np.random.default_rng(0)
+    for shape in ((9, 7), (9, 7, 3)):
+        frames = rng.integers(0, 256, (3, *shape), dtype=np.uint8)
+        page = plotting.player(list(frames), alt="noise,", captions=["a", "b", "<c>"]).data
+        for frame, shown in zip(frames, shown_frames(page), strict=True):
+            assert np.array_equal(shown, frame if frame.ndim == 3 else np.stack([frame] * 3, axis=-1))
+        assert re.findall("display:(block|none)", page)[:3] == ["none", "none", "block"]
+        assert 'alt="noise, a"' in page
+        assert ">&lt;c&gt;</output>" in page
+        assert "http" not in page  # it needs no network
+
+
+def test_a_player_counts_epochs_from_the_frame_before_training():
+    assert ">epoch 2</output>" in plotting.player([np.zeros((4, 4), np.uint8)] * 3, "nothing").data
+
+
+@pytest.mark.parametrize(
+    ("frames", "captions"),
+    [
+        ([], []),
+        ([np.zeros((4, 4), np.uint8)], ["a", "b"]),
+        ([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], ["a", "b"]),
+        ([np.zeros((4, 4))], ["a"]),
+    ],
+)
+def test_what_makes_no_film_is_not_played(frames, captions):
+    with pytest.raises(ValueError, match="expected one or more uint8 arrays of one shape|expected a caption for each"):
+        plotting.player(frames, "nothing", captions)
+
+
+def test_a_table_aligns_numbers_and_keeps_bars_of_cells():
+    written = plotting.table(["a|b", "n"], [["x", 1], ["|y|", "2 ± 1"]]).data
+    assert written.splitlines() == ["| a\\|b | n |", "|:---|---:|", "| x | 1 |", "| \\|y\\| | 2 ± 1 |"]
+
+
+def test_a_table_with_a_row_too_short_is_refused():
+    with pytest.raises(ValueError, match=r"\['x'\], expected 2 cells.*\['a', 'b'\]"):
+        plotting.table(["a", "b"], [["x"]])
+
+
+def test_a_grid_has_the_names_of_its_rows_and_columns():
+    ax = plotting.image_grid(np.zeros((6, 8, 10, 1)), 3, row_names=["r", "s"], column_names=["a", "b", "c"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["r", "s"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
+    assert list(ax.get_xticks()) == [4.5, 16.5, 28.5]  # the middles of 10 pixels, with 2 between them
+    assert list(ax.get_yticks()) == [3.5, 13.5]
+    plt.close(ax.figure)
+
+
+def test_the_style_of_the_course_has_large_letters_and_its_own_colours():
+    with plt.style.context("gan_utils.course"):
+        sizes = [
+            matplotlib.font_manager.FontProperties(size=plt.rcParams[f"{name}size"]).get_size_in_points()
+            for name in ("font.", "axes.label", "axes.title", "legend.font", "xtick.label", "ytick.label")
+        ]
+        assert min(sizes) >= 13
+        cycle = plt.rcParams["axes.prop_cycle"]
+        assert {color.lower() for color in cycle.by_key()["color"]} == set(plotting.COLORS.values())
+        assert len(set(zip(*cycle.by_key().values(), strict=True))) == len(cycle)

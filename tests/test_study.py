@@ -245,12 +245,6 @@ def test_committed_runs_are_of_the_protocol_of_their_script(name, monkeypatch):
     assert not list(study.differences(chosen, protocol))
 
 
-def test_a_summary_is_the_mean_and_its_standard_error():
-    assert study.summary([1.0, 2.0, 3.0]) == "2.0 ± 0.6"  # 1/√3
-    assert study.summary([10, 20], 0) == "15 ± 5"
-    assert study.summary([7.25], 2) == "7.25"
-
-
 def test_images_come_back_as_they_were_stored():
     images = data.to_signed(np.random.default_rng(0).integers(0, 256, size=(3, 4, 5, 3), dtype=np.uint8))
     np.testing.assert_array_equal(data.decode_images(study.encode(images), (4, 5, 3)), images)
