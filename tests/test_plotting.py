@@ -403,7 +403,7 @@ def test_a_player_counts_epochs_from_the_frame_before_training():
     ],
 )
 def test_what_makes_no_film_is_not_played(frames, captions):
-    with pytest.raises(ValueError, match="expected one or more uint8 arrays of one shape|expected a caption for each"):
+    with pytest.raises(ValueError, match=r"expected one or more uint8 arrays of one shape|expected a caption for each"):
         plotting.player(frames, "nothing", captions)
 
 
