@@ -1,160 +1,212 @@
-"""Tests each guideline of the DCGAN paper by removing it, and writes data/results/guidelines.json.
+"""Tests guidelines of the DCGAN paper by removing one at a time, and writes data/results/guidelines.json.
 
     python studies/guidelines.py
 
-Takes about an hour on two CPU cores, and can be interrupted; see study.py.
+One thread, MNIST, non-saturating loss, 3 seeds. Takes an hour and a half of one CPU core, and can be interrupted or
+started twice; see study.py.
 """
 
 import functools
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # before TensorFlow is imported
 
 import keras
 import numpy as np
 import study
-import tensorflow as tf
-from keras import layers
+from keras import initializers, layers, optimizers
 
 import gan_utils
 from gan_utils import data, models, training
 
 FILTERS = 16
-BATCH = 128
-STEPS = 800
-CHECKS = 4
-SAMPLES = 3_000
+BATCH = 64
+STEPS = 4_000
+CHECKS = (400, 1_000, 2_000, 4_000)
+SAMPLES, LAST_SAMPLES = 2_000, 10_000
+WATCHED, WATCHED_STEPS = 64, 20  # samples, and steps before a check, whose change from step to step is measured
 SEEDS = range(3)
 
-# Each setting differs from the DCGAN in what it names.
+# Each setting differs from the DCGAN in what it names: five guidelines, then training details.
 SETTINGS: dict[str, dict[str, Any]] = {
     "DCGAN": {},
-    "MLP of notebook 01": {"networks": "mlp"},
     "pooling for strides": {"pooling": True},
-    "no batch norm": {"batch_norm": "none"},
+    "no batch norm, 0.02": {"batch_norm": "none"},
+    "no batch norm, He": {"batch_norm": "none", "he": True},
     "batch norm everywhere": {"batch_norm": "everywhere"},
     "hidden dense layers": {"hidden_units": 512},
     "ReLU for LeakyReLU in D": {"d_slope": 0.0},
-    "momentum: β₁ = 0.9": {"beta_1": 0.9},
+    "β₁ = 0.9": {"beta_1": 0.9},
     "learning rate 1e-3": {"learning_rate": 1e-3},
-    "real and fake in one batch": {"one_batch": True},
 }
 
 
-class OneBatchGAN(gan_utils.GAN):
-    """Shows D real and fake samples side by side in one batch, so that batch norm mixes their statistics."""
+def build_networks(
+    pooling: bool = False,
+    batch_norm: str = "inside",
+    he: bool = False,
+    hidden_units: int = 0,
+    d_slope: float = models.LEAKY_SLOPE,
+) -> tuple[keras.Model, keras.Model]:
+    """The two networks of `models` for 28 pixels, generator first, but for what the arguments change.
 
-    def both_judged(self, real: training.Batch, fake: training.Batch) -> tuple[training.Batch, training.Batch]:
-        logits = self.discriminator(tf.concat([real.samples, fake.samples], axis=0), training=True)
-        on_real, on_fake = tf.split(logits, 2)
-        return real._replace(outputs=(on_real,)), fake._replace(outputs=(on_fake,))
+    Args:
+        pooling: convolutions at full resolution, then pooling in D; nearest-neighbour upsampling, then them, in G.
+        batch_norm: "inside"; "none"; or "everywhere", also after G's last layer and after D's first one.
+        he: whether weights have the variance 2 / (weights that meet in an output), in place of 0.02².
+        hidden_units: of one more dense layer in each network; 0 for none.
+        d_slope: of D's LeakyReLU below 0.
+    """
+    inside, everywhere = batch_norm != "none", batch_norm == "everywhere"
 
+    def weights(transposed: bool = False) -> dict[str, Any]:
+        if not he:
+            return {"kernel_initializer": initializers.RandomNormal(stddev=0.02)}
+        # Keras counts all 16 weights of a transposed kernel's channel; with stride 2 only 4 of them meet in a pixel.
+        scale, mode = (8.0, "fan_out") if transposed else (2.0, "fan_in")
+        return {"kernel_initializer": initializers.VarianceScaling(scale, mode, "untruncated_normal")}
 
-def build_generator(pooling: bool, batch_norm: str, hidden_units: int) -> keras.Model:
-    """`models.dcgan_generator(base_filters=FILTERS)`, but for what the arguments change."""
-    some, everywhere = batch_norm != "none", batch_norm == "everywhere"
-    stack = [keras.Input((100,))]
+    def dense(units: int, normalised: bool) -> list[layers.Layer]:
+        return [layers.Dense(units, use_bias=not normalised, **weights()), *norm(normalised)]
+
+    def norm(wanted: bool) -> list[layers.Layer]:
+        return [layers.BatchNormalization(momentum=0.9, epsilon=1e-5)] if wanted else []
+
+    def up(filters: int, normalised: bool, use_bias: bool) -> list[layers.Layer]:
+        if pooling:
+            layer = layers.Conv2D(filters, 4, padding="same", use_bias=use_bias, **weights())
+            return [layers.UpSampling2D(), layer, *norm(normalised)]
+        layer = layers.Conv2DTranspose(filters, 4, 2, "same", use_bias=use_bias, **weights(transposed=True))
+        return [layer, *norm(normalised)]
+
+    def down(filters: int, normalised: bool, use_bias: bool) -> list[layers.Layer]:
+        layer = layers.Conv2D(filters, 4, 1 if pooling else 2, "same", use_bias=use_bias, **weights())
+        return [layer, *([layers.MaxPooling2D(padding="same")] if pooling else []), *norm(normalised)]
+
+    leaky = functools.partial(layers.LeakyReLU, d_slope)
+    generator = [keras.Input((100,))]
     if hidden_units:
-        stack += [_dense(hidden_units, not some), *_norm(some), layers.ReLU()]
-    stack += [_dense(4 * 4 * 4 * FILTERS, not some), layers.Reshape((4, 4, 4 * FILTERS)), *_norm(some), layers.ReLU()]
+        generator += [*dense(hidden_units, inside), layers.ReLU()]
+    first, *normalisation = dense(4 * 4 * 4 * FILTERS, inside)
+    generator += [first, layers.Reshape((4, 4, 4 * FILTERS)), *normalisation, layers.ReLU()]
     for filters in (2 * FILTERS, FILTERS):
-        stack += [*_up(filters, pooling, not some), *_norm(some), layers.ReLU()]
-    stack += [*_up(1, pooling, True), *_norm(everywhere), layers.Activation("tanh"), layers.Cropping2D(2)]
-    return keras.Sequential(stack, name="generator")
+        generator += [*up(filters, inside, not inside), layers.ReLU()]
+    generator += [*up(1, everywhere, True), layers.Activation("tanh"), layers.Cropping2D(2)]
 
-
-def build_discriminator(pooling: bool, batch_norm: str, hidden_units: int, d_slope: float) -> keras.Model:
-    """`models.dcgan_discriminator(base_filters=FILTERS)`, but for what the arguments change."""
-    some, everywhere = batch_norm != "none", batch_norm == "everywhere"
-    stack = [keras.Input((28, 28, 1)), *_norm(everywhere)]
-    stack += [*_down(FILTERS, pooling, True), *_norm(everywhere), layers.LeakyReLU(d_slope)]
+    discriminator = [keras.Input((28, 28, 1)), *down(FILTERS, everywhere, True), leaky()]
     for filters in (2 * FILTERS, 4 * FILTERS):
-        stack += [*_down(filters, pooling, not some), *_norm(some), layers.LeakyReLU(d_slope)]
-    stack.append(layers.Flatten())
+        discriminator += [*down(filters, inside, not inside), leaky()]
+    discriminator.append(layers.Flatten())
     if hidden_units:
-        stack += [_dense(hidden_units, not some), *_norm(some), layers.LeakyReLU(d_slope)]
-    return keras.Sequential([*stack, _dense(1, True)], name="discriminator")
+        discriminator += [*dense(hidden_units, inside), leaky()]
+    discriminator += dense(1, False)
+    return keras.Sequential(generator, name="generator"), keras.Sequential(discriminator, name="discriminator")
 
 
-def _normal() -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.02)
+class Watch(keras.callbacks.Callback):
+    """Keeps, at every check, the CPU seconds of training, the Fréchet distance, and how the samples moved just before.
+
+    The movement is that of the same `WATCHED` latents, from one step to the next over `WATCHED_STEPS` steps, with the
+    running statistics of batch normalisation ("inference") and with those of this batch of latents ("training").
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step, self.seconds, self.begin = 0, 0.0, 0.0
+        self.seen: dict[str, list[np.ndarray]] = {}
+        self.told: dict[str, list[Any]] = {"cpu_seconds": [], "frechet_distance": [], "inference": [], "training": []}
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.begin = time.process_time()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.step += 1
+        if not any(0 <= check - self.step <= WATCHED_STEPS for check in CHECKS):
+            return
+        self.seconds += time.process_time() - self.begin
+        self.look()
+        if self.step in CHECKS:
+            self.tell()
+        self.begin = time.process_time()
+
+    def look(self) -> None:
+        generator, latent = self.model.generator, self.model.latent(WATCHED, seed=0)
+        with training.keep_statistics(generator):
+            for mode in ("inference", "training"):
+                images = generator(latent, training=mode == "training").numpy()
+                self.seen.setdefault(mode, []).append(images)
+
+    def tell(self) -> None:
+        self.told["cpu_seconds"].append(round(self.seconds, 1))
+        self.told["frechet_distance"].append(round(study.frechet(self.model.sample(SAMPLES, seed=1)), 2))
+        for mode, images in self.seen.items():
+            self.told[mode].append({name: round(value, 5) for name, value in movement(np.stack(images))})
+        self.seen = {}
 
 
-def _dense(units: int, use_bias: bool) -> layers.Layer:
-    return layers.Dense(units, use_bias=use_bias, kernel_initializer=_normal())
+def movement(images: np.ndarray) -> Iterator[tuple[str, float]]:
+    """How images of the same latents, (steps, latents, height, width, channels), change. Root mean squares of pixels.
 
+    - step: the change from one step to the next, the mean over the steps.
+    - all_steps: the change from the first to the last.
+    - spread: how far the images of the last step are from their mean over the latents.
+    """
 
-def _norm(wanted: bool) -> list[layers.Layer]:
-    return [layers.BatchNormalization(momentum=0.9, epsilon=1e-5)] if wanted else []
+    def size(values: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(values**2)))
 
-
-def _up(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
-    options = {"padding": "same", "use_bias": use_bias, "kernel_initializer": _normal()}
-    if pooling:
-        return [layers.UpSampling2D(), layers.Conv2D(filters, 4, **options)]
-    return [layers.Conv2DTranspose(filters, 4, 2, **options)]
-
-
-def _down(filters: int, pooling: bool, use_bias: bool) -> list[layers.Layer]:
-    options = {"padding": "same", "use_bias": use_bias, "kernel_initializer": _normal()}
-    if pooling:
-        return [layers.Conv2D(filters, 4, **options), layers.MaxPooling2D(padding="same")]
-    return [layers.Conv2D(filters, 4, 2, **options)]
+    yield "step", float(np.mean([size(change) for change in np.diff(images, axis=0)]))
+    yield "all_steps", size(images[-1] - images[0])
+    yield "spread", size(images[-1] - images[-1].mean(axis=0))
 
 
 def train(
-    seed: int,
-    images: np.ndarray,
-    networks: str = "dcgan",
-    pooling: bool = False,
-    batch_norm: str = "inside",
-    hidden_units: int = 0,
-    d_slope: float = models.LEAKY_SLOPE,
-    beta_1: float = 0.5,
-    learning_rate: float = 2e-4,
-    one_batch: bool = False,
+    seed: int, images: np.ndarray, beta_1: float = 0.5, learning_rate: float = 2e-4, **networks: Any
 ) -> dict[str, Any]:
-    """One run: the Fréchet distance to the test digits, with the seconds of training, at every check."""
-    if networks == "mlp":
-        generator, discriminator = models.mlp_generator(), models.mlp_discriminator()
-    else:
-        generator = build_generator(pooling, batch_norm, hidden_units)
-        discriminator = build_discriminator(pooling, batch_norm, hidden_units, d_slope)
-    gan = (OneBatchGAN if one_batch else gan_utils.GAN)(generator, discriminator, latent_dim=100)
-    optimizers = [keras.optimizers.Adam(learning_rate, beta_1=beta_1) for _ in range(2)]
-    gan.compile(*optimizers, steps_per_execution=10)
+    """One run: what `Watch` keeps at every check; in the end the distance of more samples."""
+    generator, discriminator = build_networks(**networks)
+    gan = gan_utils.GAN(generator, discriminator, latent_dim=100)
+    gan.compile(*(optimizers.Adam(learning_rate, beta_1=beta_1) for _ in range(2)))
+    watch = Watch()
     dataset = data.batches(images, BATCH, seed).repeat()
-    seconds, distances = [], []
-    for _ in range(CHECKS):
-        begin = time.perf_counter()
-        history = gan.fit(dataset, steps_per_epoch=STEPS // CHECKS, verbose=0).history
-        seconds.append(round(time.perf_counter() - begin, 1))
-        distances.append(round(study.frechet(gan.sample(SAMPLES)), 3))
+    history = gan.fit(dataset, steps_per_epoch=STEPS // 20, epochs=20, callbacks=[watch], verbose=0).history
+    last = generator.layers[-3]  # where batch norm is everywhere, the one before tanh
+    normalised = isinstance(last, layers.BatchNormalization)
     return {
         "parameters": [generator.count_params(), discriminator.count_params()],
-        "frechet_distance": distances,
-        "training_seconds": np.cumsum(seconds).round(1).tolist(),
+        **watch.told,
+        "last": round(study.frechet(gan.sample(LAST_SAMPLES, seed=2)), 2),
         "metrics": {name: round(values[-1], 4) for name, values in history.items()},
-        "samples": study.encode(gan.sample(8, seed=0)) if seed == 0 else None,
+        "output_norm": [round(float(last.gamma[0]), 3), round(float(last.beta[0]), 3)] if normalised else None,
+        "samples": study.encode(gan.sample(16, seed=0)) if seed == 0 else None,
     }
 
 
 def main() -> None:
     images, _ = data.load_mnist("train")
     protocol = {
-        "base_filters": FILTERS,
-        "batch_size": BATCH,
+        "networks": f"DCGAN, 28 pixels, {FILTERS} base filters",
+        "recipe": f"Adam, learning rate 2e-4, beta_1 0.5, batches of {BATCH}, weights not averaged",
+        "he": "variance 2 / (weights that meet in an output)",
+        "batch_norm_everywhere": "also after G's last layer, before tanh, and after D's first convolution",
+        "threads": 1,
         "steps": STEPS,
-        "steps_per_check": STEPS // CHECKS,
-        "samples": SAMPLES,
-        "real_samples": len(study.reference()),
+        "checks": list(CHECKS),
+        "score": f"Fréchet distance of {SAMPLES:,} samples at each check, of {LAST_SAMPLES:,} in the end (last)",
+        "movement": f"RMS change of {WATCHED} samples of fixed latents, over {WATCHED_STEPS} steps before each check",
+        "metrics": f"means over the last {STEPS // 20} steps",
+        "output_norm": "gamma and beta of the batch norm before tanh",
         "samples_are": "read by gan_utils.data.decode_images",
     }
-    measured = {"real_against_real": round(study.frechet(images[:SAMPLES]), 3)}
+    real = {
+        f"real_against_real_{count}": round(study.frechet(images[:count]), 2) for count in (SAMPLES, LAST_SAMPLES)
+    }
     run = functools.partial(train, images=images)
-    study.conduct("guidelines", protocol, SETTINGS, SEEDS, run, measured=measured)
+    study.conduct("guidelines", protocol, SETTINGS, SEEDS, run, measured=real)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The check of other versions: what does not pass is written down, and the README says what the record says."""
+"""The check of other versions: what does not pass is written down, and a page says what the record says."""
 
 import json
 import pathlib
@@ -29,8 +29,8 @@ def bound(project, name):
     return next(line for line in project["dependencies"] if line.startswith(name)).removeprefix(f"{name}>=")
 
 
-def test_the_readme_shows_the_record(record):
-    _, _, rest = (ROOT / "README.md").read_text("utf-8").partition("<!-- versions -->\n")
+def test_the_page_shows_the_record(record):
+    _, _, rest = (ROOT / "docs" / "versions.md").read_text("utf-8").partition("<!-- versions -->\n")
     assert rest.partition("\n<!-- /versions -->")[0].strip() == check_versions.table(record)
 
 

@@ -5,7 +5,7 @@
 
 Each set gets a fresh environment, which is removed again. It is made by uv, since only uv can install the lowest
 versions: `pip install uv`. An interpreter that is not on the PATH is downloaded, where uv can. The results go to
-data/results/versions.json, where those of other sets are kept, and from there as a table into the README.
+data/results/versions.json, where those of other sets are kept, and from there as a table into docs/versions.md.
 """
 
 import argparse
@@ -140,7 +140,7 @@ def record(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """The README's table: a row for each set.
+    """The table of docs/versions.md: a row for each set.
 
     Args:
         record: the content of data/results/versions.json.

@@ -4,7 +4,7 @@
     python tools/stamp.py              writes again what follows from it: after a new version, or for a new notebook
 
 The address stands in one place, pyproject.toml under [project.urls], and the version beside it. From these two follow
-the setup cell and the Colab badge of every notebook, and in the README what stands between `<!-- colab -->` and
+the setup cell and the Colab badge of every notebook, and in the README the button between `<!-- colab -->` and
 `<!-- /colab -->`. While no address is set, only the setup cells are written; they then say how to install by hand.
 
 All links name the tag of the version, so an old notebook goes on finding the `gan_utils` it was written for.
@@ -115,7 +115,7 @@ def stamp(root: pathlib.Path = ROOT, address: str | None = None) -> list[pathlib
     if address is not None:
         pyproject, readme = root / "pyproject.toml", root / "README.md"
         texts[pyproject] = _set_repository(_read(pyproject), address)
-        texts[readme] = _set_block(_read(readme), _block(paths, address, version))
+        texts[readme] = _set_block(_read(readme), _block(paths[0], address, version))
     changed = [path for path, text in texts.items() if text != _read(path)]
     for path in changed:
         path.write_text(texts[path], encoding="utf-8", newline="\n")
@@ -187,16 +187,11 @@ def _set_block(readme: str, block: str) -> str:
     return before + block + after
 
 
-def _block(paths: list[pathlib.Path], address: str, version: str) -> str:
-    """What the README says between the markers: a badge for each notebook, and how to install `gan_utils` alone."""
-    badges = [f"- {_badge(path.name, address, version)} {_title(path)}" for path in paths]
-    install = f"```bash\npip install {_source(address, version)}\n```"
-    parts = [OPENING, "\n".join(badges), "To install `gan_utils` alone:", install, CLOSING]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _title(path: pathlib.Path) -> str:
-    return "".join(_first_cell(json.loads(_read(path)), "markdown")["source"]).splitlines()[0].removeprefix("# ")
+def _block(first: pathlib.Path, address: str, version: str) -> str:
+    """What the README says between the markers: one button, and how to install `gan_utils` alone."""
+    button = f"{_badge(first.name, address, version)} opens the first notebook. Nothing to install."
+    install = f"`gan_utils` alone: `pip install {_source(address, version)}`"
+    return "\n\n".join([OPENING, button, install, CLOSING])
 
 
 def main() -> None:
