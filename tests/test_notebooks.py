@@ -9,6 +9,7 @@ import sys
 
 import nbformat
 import pytest
+import run_notebook
 import stamp
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -192,3 +193,11 @@ def test_a_changed_number_in_a_stored_output_is_caught(tmp_path):
     assert result.returncode == 1, result.stdout + result.stderr
     assert "1 failed, 2 passed" in result.stdout
     assert "-1.3864" in result.stdout
+
+
+def test_a_page_has_the_words_for_its_pictures_and_formulas_without_a_network():
+    picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="})
+    code = nbformat.v4.new_code_cell("1", outputs=[picture], metadata={"alt": 'Two "curves" meet.'})
+    page = run_notebook.to_html(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("$\\log 4$"), code]))
+    assert 'alt="Two &quot;curves&quot; meet."' in page
+    assert "<math" in page

@@ -10,6 +10,7 @@ progress bars and the log of TensorFlow differ from run to run.
 import argparse
 import base64
 import copy
+import html
 import io
 import pathlib
 import re
@@ -71,12 +72,19 @@ def execute(path: pathlib.Path, folder: pathlib.Path) -> nbformat.NotebookNode:
 def to_html(notebook: nbformat.NotebookNode) -> str:
     """The notebook as a page that needs no network: formulas as MathML, where nbconvert would load MathJax.
 
-    A page cannot fold code, so the cells of solutions are left out; their prose folds.
+    A page cannot fold code, so the cells of solutions are left out; their prose folds. What a picture shows, for
+    readers who do not see it, is the metadata "alt" of its cell.
     """
     page = copy.deepcopy(notebook)
     for cell in page.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$]+?)\$", _to_mathml, cell.source, flags=re.DOTALL)
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):  # nbconvert's own page would leave out what the picture shows
+                told = html.escape(cell.metadata.get("alt", ""))
+                output.data = {
+                    "text/html": f'<img alt="{told}" src="data:image/png;base64,{output.data["image/png"]}">'
+                }
     exporter = HTMLExporter()
     exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={"solution"}), enabled=True)
     return exporter.from_notebook_node(page)[0]
