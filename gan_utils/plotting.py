@@ -134,9 +134,9 @@ def densities(
         raise ValueError(f"Got x and curves of shapes {shapes}, expected (points,), the same for all.")
     ax = new_axes("", "x", "") if ax is None else ax
     ax.fill_between(x, real, color=REAL_COLOR, alpha=0.35, linewidth=0, label="$p_{data}$")
-    ax.plot(x, fake, color=FAKE_COLOR, linewidth=2.5, label="$p_g$")
+    ax.plot(x, fake, color=FAKE_COLOR, linewidth=2.5, linestyle="-", label="$p_g$")
     for index, (name, answer) in enumerate((answers or {}).items()):
-        style = {"linestyle": "--", "linewidth": 2} if index else {"linewidth": 1.2}
+        style = {"linestyle": "--", "linewidth": 2} if index else {"linestyle": "-", "linewidth": 1.2}
         ax.plot(x, answer, color="black", label=name, **style)
     ax.set(xlabel="x", ylabel="density, probability", xlim=(x[0], x[-1]), ylim=(0.0, 1.05))
     ax.legend(loc="upper left")

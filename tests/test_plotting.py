@@ -436,3 +436,6 @@ def test_the_style_of_the_course_has_large_letters_and_its_own_colours():
         cycle = plt.rcParams["axes.prop_cycle"]
         assert {color.lower() for color in cycle.by_key()["color"]} == set(plotting.COLORS.values())
         assert len(set(zip(*cycle.by_key().values(), strict=True))) == len(cycle)
+        ax = plotting.densities(LINE, 1 - abs(LINE), LINE**2, {"D*": LINE**2, "D": abs(LINE)})
+        assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "-", "--"]
+        plt.close(ax.figure)
