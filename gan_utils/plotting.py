@@ -436,4 +436,5 @@ def _curves(history: Mapping[str, Sequence[float]], names: Mapping[str, tuple[st
     for name, (label, color) in names.items():
         ax.plot(range(1, len(curves[name]) + 1), curves[name], color=color, label=label)
     ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     return ax

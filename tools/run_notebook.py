@@ -113,13 +113,20 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index:03d}"
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            # A widget lives as long as its kernel; what stays is the picture in the cell before it.
+            cell.outputs = [output for output in cell.outputs if not (is_stderr(output) or is_widget(output))]
             for output in cell.outputs:
-                # A widget lives as long as its kernel; what stays is the picture beside it.
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = shrink_png(output.data["image/png"])
     return notebook
+
+
+def is_stderr(output: nbformat.NotebookNode) -> bool:
+    return output.get("name") == "stderr"
+
+
+def is_widget(output: nbformat.NotebookNode) -> bool:
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
 def shrink_png(encoded: str) -> str:
