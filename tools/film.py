@@ -18,7 +18,7 @@ import gan_utils
 from gan_utils import data, faces, models, plotting
 
 FILM = pathlib.Path(__file__).resolve().parent.parent / "docs" / "film.gif"
-STEPS = [0, 20, 40, 60, 80, 100, 140, 180, 220, 260, 300, 360, 420, 500, 600, 700, 800, 1000, 1200, 1500, 1800, 2100]
+STEPS = [0, 20, 40, 60, 80, 100, 140, 180, 220, 260, 300, 360, 420, 500, 600, 700, 800, 1000, 1200, 1500]
 HEIGHT = 64  # of an image in the film, in pixels; digits are made as large as faces by a rim
 
 
