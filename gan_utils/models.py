@@ -304,8 +304,9 @@ def load_pretrained(name: str) -> keras.Model:
     """A trained network that the course ships in `data/pretrained/`, for inference.
 
     Args:
-        name: "mnist_generator", "mnist_discriminator", "mnist_classifier", "fashion_classifier", "faces_generator" or
-            "faces_attributes".
+        name: "mnist_generator", "mnist_discriminator" (and the same after 1, 4 and 12 epochs, such as
+            "mnist_discriminator_epoch_4"), "mnist_classifier", "fashion_classifier", "faces_generator",
+            "faces_discriminator" or "faces_attributes".
 
     Raises:
         ValueError: there is no such network, or its file is damaged.
