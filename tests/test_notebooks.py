@@ -115,7 +115,7 @@ def test_pictures_have_the_style_of_the_course(notebook):
     assert 'plt.style.use("gan_utils.course")' in code_cells(notebook)[1].source
     assert set(re.findall(r'color="(\w+)"', code)) <= {"black", "gray", "lightgray", "white"}  # others: plotting.COLORS
     assert not re.findall(r'"(?:tab:\w+|C\d|#[0-9a-fA-F]{6})"|fontsize="\w*small"', code)
-    wide = [float(width) for width in re.findall(r"(?:figsize|\bsize)=\((\d{1,2}(?:\.\d+)?),", code)]
+    wide = [float(width) for width in re.findall(r"(?:figsize=|new_axes\(.*size=)\(([\d.]+),", code)]
     assert max(wide, default=0) <= 9  # wider ones are made small on a page, and their letters with them
 
 
