@@ -274,8 +274,42 @@ class SemiSupervisedGAN(GAN):
         return {**super().get_config(), "feature_matching": self.feature_matching}
 
 
+class _EnergyGame(GAN):
+    """What `EBGAN` and `BEGAN` share: D is an autoencoder, and judges a sample by how badly it is reconstructed.
+
+    A sample's energy is the mean of |x − D(x)|ᵖ over its values, with the `power` p.
+    """
+
+    power = 2
+
+    def scores(self, batch: Batch) -> tf.Tensor:
+        """The energy of each sample, (batch,)."""
+        errors = tf.abs(_in_full_precision(batch.outputs[0]) - _in_full_precision(batch.samples)) ** self.power
+        return tf.reduce_mean(errors, axis=list(range(1, len(errors.shape))))
+
+    def score_names(self) -> tuple[str, str]:
+        return "energy(x)", "energy(G(z))"
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As `GAN.compile`, without an objective or a penalty: the energies are all there is."""
+        if kwargs.get("objective") is not None or kwargs.get("penalty") is not None or len(args) > 2:
+            raise ValueError(f"{type(self).__name__} has losses of its own. Leave objective and penalty out.")
+        super().compile(*args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        config = super().get_compile_config()
+        return {**config, "objective": None} if config else {}
+
+    @classmethod
+    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
+        refusals.check_samples(generator, discriminator)
+        codes = [(None, None)] * (len(discriminator.outputs) - 1)
+        told = "reconstructed samples, and perhaps codes."
+        refusals.check_outputs(discriminator, [generator.output_shape, *codes[:1]], told)
+
+
 @_register
-class EBGAN(GAN):
+class EBGAN(_EnergyGame):
     """D is an autoencoder; a sample's energy E is how badly it is reconstructed.
 
         D minimises   E(x) + [m − E(G(z))]₊
@@ -310,14 +344,6 @@ class EBGAN(GAN):
             raise ValueError("Got margin=0.0, expected a number above 0.")
         self.margin, self.pull_away = float(margin), _at_least_0("pull_away", pull_away)
 
-    def scores(self, batch: Batch) -> tf.Tensor:
-        """The energy of each sample, (batch,)."""
-        squares = (_in_full_precision(batch.outputs[0]) - _in_full_precision(batch.samples)) ** 2
-        return tf.reduce_mean(squares, axis=list(range(1, len(squares.shape))))
-
-    def score_names(self) -> tuple[str, str]:
-        return "energy(x)", "energy(G(z))"
-
     def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
         return tf.reduce_mean(self.scores(real)) + tf.reduce_mean(tf.nn.relu(self.margin - self.scores(fake)))
 
@@ -335,25 +361,78 @@ class EBGAN(GAN):
         pairs = tf.maximum(count * (count - 1.0), 1.0)  # a batch of one has none
         return (tf.reduce_sum(cosines**2) - with_themselves) / pairs
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As `GAN.compile`, without an objective or a penalty: the energies are all there is."""
-        if kwargs.get("objective") is not None or kwargs.get("penalty") is not None or len(args) > 2:
-            raise ValueError("EBGAN has losses of its own. Leave objective and penalty out.")
-        super().compile(*args, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        config = super().get_compile_config()
-        return {**config, "objective": None} if config else {}
-
-    @classmethod
-    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
-        refusals.check_samples(generator, discriminator)
-        codes = [(None, None)] * (len(discriminator.outputs) - 1)
-        told = "reconstructed samples, and perhaps codes."
-        refusals.check_outputs(discriminator, [generator.output_shape, *codes[:1]], told)
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "margin": self.margin, "pull_away": self.pull_away}
+
+
+@_register
+class BEGAN(_EnergyGame):
+    """D is an autoencoder, and a controller holds the energy of the fakes at a share γ of that of real samples.
+
+        D minimises   L(x) − k·L(G(z))
+        G minimises   L(G(z))
+        after D's step    k ← k + λ·(γ·L(x) − L(G(z))), kept in [0, 1]
+
+    L is the mean absolute error of the reconstruction. k begins at 0, so that D first learns to reconstruct, and rises
+    while the fakes are reconstructed better than γ asks for. The smaller γ, the more D cares for real samples alone,
+    and the less the fakes vary. The metric "convergence" is M = L(x) + |γ·L(x) − L(G(z))|.
+
+    Differs from the paper: k is moved by the fakes of D's step, not by those of G's.
+
+    Args:
+        discriminator: from samples to their reconstructions.
+        diversity: γ, in (0, 1].
+        balance_rate: λ, above 0.
+        **kwargs: `generator` and `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: D does not return samples, or a setting is out of its range.
+
+    Reference: D. Berthelot et al., BEGAN: Boundary Equilibrium Generative Adversarial Networks, 2017, arXiv:1703.10717.
+
+    Example:
+        >>> from gan_utils import models
+        >>> autoencoder = keras.Sequential([keras.Input((2,)), layers.Dense(1), layers.Dense(2)])
+        >>> gan = BEGAN(models.mlp_generator(2, (2,), (8,), None), autoencoder, latent_dim=2, diversity=0.5)
+        >>> print(gan.diversity, gan.balance.numpy())
+        0.5 0.0
+    """
+
+    power = 1
+
+    def __init__(self, *args: Any, diversity: float = 0.5, balance_rate: float = 1e-3, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if not (is_real(diversity) and 0.0 < diversity <= 1.0 and is_real(balance_rate) and balance_rate > 0.0):
+            raise ValueError(
+                f"Got diversity={diversity!r} and balance_rate={balance_rate!r}, expected a share in (0, 1], such as "
+                "0.5, and a number above 0, such as 0.001."
+            )
+        self.diversity, self.balance_rate = float(diversity), float(balance_rate)
+        shared = {"dtype": "float32", "autocast": False, "aggregation": "mean"}  # a mean over devices
+        self.balance = self.add_weight(name="balance", initializer="zeros", trainable=False, **shared)  # k
+        self.mean_balance = keras.metrics.Mean(name="balance")
+        self.convergence = keras.metrics.Mean(name="convergence")
+
+    def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        return tf.reduce_mean(self.scores(real)) - self.balance * tf.reduce_mean(self.scores(fake))
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        return tf.reduce_mean(self.scores(fake))
+
+    def _note_discriminator(self, loss: tf.Tensor, real: Batch, fake: Batch) -> None:
+        super()._note_discriminator(loss, real, fake)
+        of_real, of_fake = (tf.reduce_mean(self.scores(batch)) for batch in (real, fake))
+        lead = self.diversity * of_real - of_fake
+        self.mean_balance.update_state(self.balance)
+        self.convergence.update_state(of_real + tf.abs(lead))
+        self.balance.assign(tf.clip_by_value(self.balance + self.balance_rate * lead, 0.0, 1.0))
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, self.mean_balance, self.convergence]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "diversity": self.diversity, "balance_rate": self.balance_rate}
 
 
 @_register

@@ -2,6 +2,7 @@
 
 import math
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from comparing import assert_equal, state, values
 from keras import layers
 
 from gan_utils import GAN, Checkpoint, losses, models, penalties
-from gan_utils.games import ACGAN, EBGAN, MADGAN, InfoGAN, SemiSupervisedGAN, TakeTurns, UnrolledGAN, take_turns
+from gan_utils.games import ACGAN, BEGAN, EBGAN, MADGAN, InfoGAN, SemiSupervisedGAN, TakeTurns, UnrolledGAN, take_turns
 from gan_utils.training import Batch
 
 LATENT, CLASSES, RATE, SEED, MARGIN = 6, 3, 0.1, 7, 0.4
@@ -156,6 +157,29 @@ def ebgan_g(parts, x, y, fake, z):
     return mean(energy(parts, fake))
 
 
+def absolute(parts, samples):
+    errors = tf.abs(play(parts["discriminator"], samples)[0] - samples)
+    return mean((errors[:, 0] + errors[:, 1] + errors[:, 2]) / 3)
+
+
+def began():
+    """D's loss with k, which moves after each step of D: by 0.3·(γ·L(x) − L(G(z))), γ = 0.9, kept in [0, 1]."""
+    balances = weakref.WeakKeyDictionary()
+
+    def loss(parts, x, y, fake, z):
+        k = balances.get(parts["discriminator"], 0.0)
+        on_real, on_fake = absolute(parts, x), absolute(parts, fake)
+        moved = k + 0.3 * (0.9 * float(on_real) - float(on_fake))
+        balances[parts["discriminator"]] = min(max(moved, 0.0), 1.0)
+        return on_real - k * on_fake
+
+    return loss
+
+
+def began_g(parts, x, y, fake, z):
+    return absolute(parts, fake)
+
+
 def pulled_away_g(parts, x, y, fake, z):
     codes, n = play(parts["discriminator"], fake)[1], len(fake)
     squares = [
@@ -261,6 +285,9 @@ GAMES = {
         ebgan_d,
         pulled_away_g,
         {"margin": MARGIN, "pull_away": 0.4},
+    ),
+    "BEGAN": Game(
+        BEGAN, networks(discriminator=an_autoencoder), began(), began_g, {"diversity": 0.9, "balance_rate": 0.3}
     ),
     "unrolled once": Game(UnrolledGAN, networks(), vanilla_d, unrolled(1), {"unrolled_steps": 1, "unrolled_rate": 0.3}),
     "unrolled": Game(UnrolledGAN, networks(), vanilla_d, unrolled(3), {"unrolled_steps": 3, "unrolled_rate": 0.3}),
@@ -421,6 +448,7 @@ def test_the_settings_that_a_game_has_by_default():
         "InfoGAN": {"information_weight": 1.0},
         "SemiSupervisedGAN": {"feature_matching": False},
         "EBGAN": {"margin": 1.0, "pull_away": 0.0},
+        "BEGAN": {"diversity": 0.5, "balance_rate": 0.001},
         "unrolled": {"unrolled_steps": 5, "unrolled_rate": 0.01},
     }
     for name, settings in defaults.items():
@@ -443,6 +471,7 @@ def test_a_game_with_numpys_numbers_is_saved_and_loaded(tmp_path):
         "SemiSupervisedGAN": {"D(x)", "D(G(z))", "class_accuracy"},
         "InfoGAN": {"D(x)", "D(G(z))", "information_bound"},
         "EBGAN": {"energy(x)", "energy(G(z))"},
+        "BEGAN": {"energy(x)", "energy(G(z))", "balance", "convergence"},
         "unrolled": {"D(x)", "D(G(z))"},
         "MADGAN": {"D(x)", "D(G(z))"},
     }.items(),
@@ -651,6 +680,34 @@ def test_the_energy_of_an_image_is_a_mean_over_all_its_pixels():
     images = tf.constant([[1.0, 1, 1, 1], [2, 0, 0, 0]])
     batch = gan.judged(Batch(tf.reshape(images, (2, 2, 2, 1)), tf.fill((2,), -1)))
     np.testing.assert_allclose(gan.scores(batch), [1.0, 1.0])
+
+
+# BEGAN
+
+
+def energies(real, fake):
+    """Batches whose samples are 0 and whose reconstructions are off by these numbers, everywhere."""
+    return [labelled(np.zeros((2, 3)), [-1, -1], outputs=(tf.fill((2, 3), off),)) for off in (real, fake)]
+
+
+def test_the_balance_follows_the_share_that_is_asked_for():
+    """γ = ½ and λ = 0.1: with L(x) = 2 and L(G(z)) = ½, k rises by 0.1·(1 − ½), and M is 2 + ½."""
+    gan = BEGAN(**GAMES["BEGAN"].networks(), latent_dim=LATENT, diversity=0.5, balance_rate=0.1)
+    gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD())
+    real, fake = energies(2.0, -0.5)
+    assert float(gan.discriminator_loss(real, fake)) == pytest.approx(2.0)
+    gan._note_discriminator(2.0, real, fake)
+    assert float(gan.balance.numpy()) == pytest.approx(0.05)
+    assert float(gan.convergence.result()) == pytest.approx(2.5)
+    assert float(gan.discriminator_loss(real, fake)) == pytest.approx(2.0 - 0.05 * 0.5)
+    assert float(gan.generator_loss(real, fake)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("real", "fake", "expected"), [(0.0, 50.0, 0.0), (50.0, 0.0, 1.0)])
+def test_the_balance_stays_between_0_and_1(real, fake, expected):
+    gan = build(GAMES["BEGAN"])
+    gan._note_discriminator(0.0, *energies(real, fake))
+    assert gan.balance.numpy() == expected
 
 
 # Unrolled
@@ -888,6 +945,9 @@ REFUSED = {
     "EBGAN: no margin": refuse("EBGAN", "margin=0.0, expected a number above 0", margin=0.0),
     "EBGAN: negative margin": refuse("EBGAN", "margin=-1.0, expected", margin=-1.0),
     "EBGAN: pushed together": refuse("pulling away", "pull_away=-0.1, expected a number of at least 0", pull_away=-0.1),
+    "BEGAN: no diversity": refuse("BEGAN", "diversity=0.0 and .*expected a share in (0, 1]", diversity=0.0),
+    "BEGAN: too much": refuse("BEGAN", "diversity=1.5 and .*expected a share in (0, 1]", diversity=1.5),
+    "BEGAN: a still balance": refuse("BEGAN", "balance_rate=0.0, expected .*above 0", balance_rate=0.0),
     "unrolled: no steps": refuse(
         "unrolled", "unrolled_steps=0, expected a whole number of at least 1", unrolled_steps=0
     ),
