@@ -36,6 +36,7 @@ BATCH, LATENT, FILTERS, CODE = 64, 100, 16, 64
 MARGIN = 0.1  # of EBGAN; after 50 s at the middle rate the distance was 215, with 0.3 it was 882, with 1.0 856
 AT_ONCE = 10  # steps in one call; the first ten, with the compiling, are not counted
 CHECKS = [100, 140, 200, 280, 400, 560, 800, 1120, 1600, 2240, 3200, 4480, 6400, 8960, 12800]  # G steps, of a curve
+POINT = ("G steps", "CPU seconds", "Fréchet distance", "D's loss", "G's loss", "score of real", "score of fake")
 SAMPLES, CURVE_SAMPLES = 10_000, 2_000
 HELD_OUT = 10_000  # of the training images, for the choice of the rate
 SEEDS = range(3)
@@ -163,7 +164,7 @@ def compare(seed: int, name: str, method: str) -> dict[str, Any]:
 def train(
     seed: int, method: str, rate: float, images: np.ndarray, reference: np.ndarray, name: str, seconds: float
 ) -> tuple[gan_utils.GAN, list[list[float | None]]]:
-    """Trains for so many seconds; the curve has (G steps, CPU seconds, Fréchet distance) after each of `CHECKS`.
+    """Trains for so many seconds; the curve has a point, as `POINT` names it, after each of `CHECKS`.
 
     The last point is that of the end. Where the samples are not finite, the distance is None and the run is over.
     """
@@ -173,9 +174,11 @@ def train(
     clock = Clock(seconds)
     curve, done = [], AT_ONCE
     for check in [*CHECKS, 10**6]:
-        gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock])
+        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
         done = int(gan.g_optimizer.iterations.numpy())
-        curve.append([done, round(clock.spent, 1), distance(gan, reference, name)])
+        told = [history[key][-1] for key in ("d_loss", "g_loss", *gan.score_names())]
+        seen = [float(f"{value:.4g}") if np.isfinite(value) else None for value in told]
+        curve.append([done, round(clock.spent, 1), distance(gan, reference, name), *seen])
         if clock.spent >= seconds or curve[-1][2] is None:
             break
     return gan, curve
@@ -226,8 +229,8 @@ def protocol() -> dict[str, Any]:
         f"dropout 0.5; EBGAN and BEGAN: D an autoencoder of the DCGAN's layers, code of {CODE}",
         "threads": int(os.environ["TF_NUM_INTRAOP_THREADS"]),
         "batch_size": BATCH,
-        "curve": f"G steps, CPU seconds of training without the first {AT_ONCE} steps, Fréchet distance of "
-        f"{CURVE_SAMPLES} samples",
+        "curve": f"{', '.join(POINT)}; seconds of training without the first {AT_ONCE} steps, the distance of "
+        f"{CURVE_SAMPLES} samples, losses and scores means over the steps since the point before",
         "methods": {name: described(method) for name, method in METHODS.items()},
     }
 
