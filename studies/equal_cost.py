@@ -129,7 +129,7 @@ def choose(seed: int, method: str, rate: float) -> dict[str, Any]:
     """One run on the first 50,000 digits, scored by the other 10,000 of the training set."""
     images = data.load_mnist("train")[0]
     _, curve = train(seed, method, rate, images[:-HELD_OUT], held_out("MNIST"), "MNIST", RATE_SECONDS)
-    return {"method": method, "rate": rate, "curve": curve, "frechet": curve[-1][2]}
+    return {"method": method, "recipe": described(method), "rate": rate, "curve": curve, "frechet": curve[-1][2]}
 
 
 @functools.cache
@@ -153,7 +153,7 @@ def compare(seed: int, name: str, method: str) -> dict[str, Any]:
     rate = rates()[method]
     load, extract = study.IMAGES[name]
     gan, curve = train(seed, method, rate, load("train")[0], study.reference(name), name, SECONDS)
-    record = {"data": name, "method": method, "rate": rate, "curve": curve}
+    record = {"data": name, "method": method, "recipe": described(method), "rate": rate, "curve": curve}
     images = gan.sample(SAMPLES, seed=1)
     if np.isfinite(images).all():
         record |= scores(extract(images), study.reference(name))
@@ -231,12 +231,12 @@ def protocol() -> dict[str, Any]:
         "batch_size": BATCH,
         "curve": f"{', '.join(POINT)}; seconds of training without the first {AT_ONCE} steps, the distance of "
         f"{CURVE_SAMPLES} samples, losses and scores means over the steps since the point before",
-        "methods": {name: described(method) for name, method in METHODS.items()},
     }
 
 
-def described(method: Method) -> str:
+def described(name: str) -> str:
     """A method in words: the objective, the penalty, the normalisation and the optimizer."""
+    method = METHODS[name]
     bound = f"weights of D within ±{method.clip}" if method.clip else "no penalty"
     parts = [
         method.objective.name if method.objective else "",

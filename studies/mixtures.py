@@ -86,7 +86,7 @@ def train(seed: int, name: str, method: str, rate: float | None = None) -> dict[
     dataset = data.batches(data.gaussian_mixture(50_000, centers, std, seed), BATCH, seed).repeat()
     gan.fit(dataset, steps_per_epoch=STEPS, verbose=0)
     samples = gan.sample(SAMPLES, seed=1)
-    record = {"data": name, "method": method, "rate": rate}
+    record = {"data": name, "method": method, "recipe": described(chosen), "rate": rate}
     if not np.isfinite(samples).all():
         return {**record, "modes": None, "good": None}
     modes, good = metrics.mode_coverage(samples, centers, 3 * std)
@@ -125,7 +125,6 @@ def main() -> None:
         "batch_size": BATCH,
         "g_steps": STEPS,
         "samples": f"{SAMPLES}; good within 3σ; a mode counts with one good sample",
-        "methods": {name: described(method) for name, method in METHODS.items()},
     }
     command = "python studies/mixtures.py"
     tries = {
