@@ -703,11 +703,13 @@ def test_the_balance_follows_the_share_that_is_asked_for():
     assert float(gan.generator_loss(real, fake)) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("real", "fake", "expected"), [(0.0, 50.0, 0.0), (50.0, 0.0, 1.0)])
-def test_the_balance_stays_between_0_and_1(real, fake, expected):
+@pytest.mark.parametrize(("real", "fake", "balance", "convergence"), [(0.0, 50.0, 0.0, 50.0), (50.0, 0.0, 1.0, 95.0)])
+def test_the_balance_stays_between_0_and_1(real, fake, balance, convergence):
+    """γ = 0.9: M is 0 + |0 − 50|, and 50 + |45 − 0|."""
     gan = build(GAMES["BEGAN"])
     gan._note_discriminator(0.0, *energies(real, fake))
-    assert gan.balance.numpy() == expected
+    assert gan.balance.numpy() == balance
+    assert float(gan.convergence.result()) == pytest.approx(convergence)
 
 
 # Unrolled

@@ -163,7 +163,8 @@ def test_begins_with_title_setup_and_parameters(notebook):
 def test_has_exercises_with_a_folded_solution_that_its_checker_accepts(notebook):
     exercises = len(re.findall(r"\*\*Exercise \d \(\d+ minutes\)\.\*\*", prose(notebook)))
     assert exercises == prose(notebook).count("**Exercise ")
-    assert "Recap" in prose(notebook)
+    recap = re.split(r"\n## |\*\*Exercise", prose(notebook).split("Recap")[-1])[0]
+    assert len(re.findall(r"^(?:- |\d\. )", recap, flags=re.MULTILINE)) >= 4
     solutions = [cell for cell in code_cells(notebook) if "solution" in tags(cell)]
     assert 3 <= exercises <= 6
     assert len(solutions) == exercises
