@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from gan_utils import data
+from gan_utils import autoregressive, data
 from gan_utils.checks import is_real, is_whole
 from gan_utils.layers import LayerNormalization, SpectralNormalization
 
@@ -306,7 +306,8 @@ def load_pretrained(name: str) -> keras.Model:
     Args:
         name: "mnist_generator", "mnist_discriminator" (and the same after 1, 4 and 12 epochs, such as
             "mnist_discriminator_epoch_4"), "mnist_classifier", "fashion_classifier", "faces_generator",
-            "faces_discriminator" or "faces_attributes".
+            "faces_discriminator", "faces_attributes", "mnist_pixel_cnn", "mnist_gated_pixel_cnn", "mnist_vae_2_encoder",
+            "mnist_vae_2_decoder", "mnist_vae_20_encoder" or "mnist_vae_20_decoder".
 
     Raises:
         ValueError: there is no such network, or its file is damaged.
@@ -316,7 +317,9 @@ def load_pretrained(name: str) -> keras.Model:
         >>> load_pretrained("mnist_generator").input_shape
         (None, 100)
     """
-    return keras.saving.load_model(data.shipped_file(f"pretrained/{name}.keras"), compile=False, safe_mode=True)
+    own = {"MaskedConv2D": autoregressive.MaskedConv2D}  # so that it is known before it is met in a file
+    path = data.shipped_file(f"pretrained/{name}.keras")
+    return keras.saving.load_model(path, own, compile=False, safe_mode=True)
 
 
 def _dcgan_widths(image_size: int, base_filters: int) -> list[int]:
