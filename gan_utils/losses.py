@@ -279,15 +279,27 @@ def relativistic() -> Objective:
     return Objective("relativistic()", discriminator, generator, probabilistic=False, paired=True)
 
 
-# T = g_f(v), and f*(T) written in v. They come from the f* of the paper's Table 6:
+# T = g_f(v), and f*(T) written in v, from the f* of the paper's Table 6. Each on a line of its own, or AutoGraph warns.
 _F_DIVERGENCES = {
-    "kl": (lambda v: v, lambda v: tf.exp(v - 1.0)),  # e^(T − 1)
-    "reverse_kl": (lambda v: -tf.exp(-v), lambda v: v - 1.0),  # −1 − log(−T), for T < 0
-    "pearson": (lambda v: v, lambda v: tf.square(v) / 4.0 + v),  # T²/4 + T
-    "squared_hellinger": (lambda v: -tf.math.expm1(-v), tf.math.expm1),  # T/(1 − T), for T < 1
-    "jensen_shannon": (  # −log(2 − e^T), for T < log 2
+    "kl": (
+        lambda v: v,
+        lambda v: tf.exp(v - 1.0),  # e^(T − 1)
+    ),
+    "reverse_kl": (
+        lambda v: -tf.exp(-v),
+        lambda v: v - 1.0,  # −1 − log(−T), for T < 0
+    ),
+    "pearson": (
+        lambda v: v,
+        lambda v: tf.square(v) / 4.0 + v,  # T²/4 + T
+    ),
+    "squared_hellinger": (
+        lambda v: -tf.math.expm1(-v),
+        lambda v: tf.math.expm1(v),  # T/(1 − T), for T < 1
+    ),
+    "jensen_shannon": (
         lambda v: math.log(2.0) - tf.math.softplus(-v),
-        lambda v: tf.math.softplus(v) - math.log(2.0),
+        lambda v: tf.math.softplus(v) - math.log(2.0),  # −log(2 − e^T), for T < log 2
     ),
 }
 
