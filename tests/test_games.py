@@ -16,7 +16,18 @@ from comparing import assert_equal, state, values
 from keras import layers
 
 from gan_utils import GAN, Checkpoint, losses, models, penalties
-from gan_utils.games import ACGAN, BEGAN, EBGAN, MADGAN, InfoGAN, SemiSupervisedGAN, TakeTurns, UnrolledGAN, take_turns
+from gan_utils.games import (
+    ACGAN,
+    BEGAN,
+    EBGAN,
+    MADGAN,
+    CatGAN,
+    InfoGAN,
+    SemiSupervisedGAN,
+    TakeTurns,
+    UnrolledGAN,
+    take_turns,
+)
 from gan_utils.training import Batch
 
 LATENT, CLASSES, RATE, SEED, MARGIN = 6, 3, 0.1, 7, 0.4
@@ -142,6 +153,29 @@ def matching_g(parts, x, y, fake, z):
         for i in range(4)
     ]
     return sum(each**2 for each in apart) / 4
+
+
+def entropy(chances):
+    return -sum(p * tf.math.log(p) for p in tf.unstack(chances))
+
+
+def chances_of(parts, samples):
+    scores = tf.exp(play(parts["discriminator"], samples))
+    return scores / tf.reduce_sum(scores, axis=1, keepdims=True)
+
+
+def catgan_d(parts, x, y, fake, z):
+    """To be maximised: H(E p(x)) − E H(p(x)) + E H(p(G(z))) − λ·CE, with λ = 0.7."""
+    on_real, on_fake = (chances_of(parts, each) for each in (x, fake))
+    of_all = entropy(sum(tf.unstack(on_real)) / len(x))
+    sure = mean([entropy(each) for each in tf.unstack(on_real)])
+    doubt = mean([entropy(each) for each in tf.unstack(on_fake)])
+    return -(of_all - sure + doubt - 0.7 * cross_entropy(play(parts["discriminator"], x), y))
+
+
+def catgan_g(parts, x, y, fake, z):
+    chances = chances_of(parts, fake)
+    return mean([entropy(each) for each in tf.unstack(chances)]) - entropy(sum(tf.unstack(chances)) / len(fake))
 
 
 def energy(parts, samples):
@@ -278,6 +312,7 @@ GAMES = {
         matching_g,
         {"feature_matching": True},
     ),
+    "CatGAN": Game(CatGAN, networks(discriminator=lambda: heads(CLASSES)), catgan_d, catgan_g, {"class_weight": 0.7}),
     "EBGAN": Game(EBGAN, networks(discriminator=an_autoencoder), ebgan_d, ebgan_g, {"margin": MARGIN}),
     "pulling away": Game(
         EBGAN,
@@ -383,7 +418,7 @@ def test_the_same_with_two_discriminator_steps(game):
     compare(game, epochs=2, d_steps=2, run_eagerly=True)
 
 
-@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "feature matching", "unrolled"])
+@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "feature matching", "CatGAN", "unrolled"])
 def test_the_same_with_reused_fakes(name):
     compare(GAMES[name], epochs=1, reuse_fakes=True, run_eagerly=True)
 
@@ -447,6 +482,7 @@ def test_the_settings_that_a_game_has_by_default():
         "ACGAN": {"class_weight": 1.0},
         "InfoGAN": {"information_weight": 1.0},
         "SemiSupervisedGAN": {"feature_matching": False},
+        "CatGAN": {"class_weight": 1.0},
         "EBGAN": {"margin": 1.0, "pull_away": 0.0},
         "BEGAN": {"diversity": 0.5, "balance_rate": 0.001},
         "unrolled": {"unrolled_steps": 5, "unrolled_rate": 0.01},
@@ -470,6 +506,7 @@ def test_a_game_with_numpys_numbers_is_saved_and_loaded(tmp_path):
         "ACGAN": {"D(x)", "D(G(z))", "class_accuracy"},
         "SemiSupervisedGAN": {"D(x)", "D(G(z))", "class_accuracy"},
         "InfoGAN": {"D(x)", "D(G(z))", "information_bound"},
+        "CatGAN": {"entropy(x)", "entropy(G(z))", "class_accuracy"},
         "EBGAN": {"energy(x)", "energy(G(z))"},
         "BEGAN": {"energy(x)", "energy(G(z))", "balance", "convergence"},
         "unrolled": {"D(x)", "D(G(z))"},
@@ -506,7 +543,7 @@ def precise(*sizes):
     return keras.Model(samples, [*(layers.Dense(size, dtype="float32")(features) for size in sizes), features])
 
 
-@pytest.mark.parametrize("name", ["feature matching", "pulling away", "MADGAN", "InfoGAN"])
+@pytest.mark.parametrize("name", ["feature matching", "CatGAN", "pulling away", "MADGAN", "InfoGAN"])
 def test_features_codes_and_samples_may_be_in_half_precision(name, half_precision):
     def last(size):
         return lambda: keras.Sequential([keras.Input((3,)), layers.Dense(size, dtype="float32")])
@@ -514,6 +551,7 @@ def test_features_codes_and_samples_may_be_in_half_precision(name, half_precisio
     game = GAMES[name]
     changed = {
         "feature matching": {"discriminator": lambda: precise(3)},
+        "CatGAN": {"discriminator": last(3)},
         "pulling away": {"discriminator": lambda: precise(3)},
         "MADGAN": {"generator": lambda: take_turns([a_generator() for _ in range(2)]), "discriminator": last(3)},
         "InfoGAN": {"discriminator": last(1), "recognizer": lambda: heads(5)},
@@ -633,9 +671,69 @@ def test_samples_without_a_label_teach_real_from_fake_alone():
     assert float(apart) == pytest.approx(supervised, rel=1e-4)
 
 
-def test_a_semi_supervised_game_needs_labels():
+@pytest.mark.parametrize("name", ["SemiSupervisedGAN", "CatGAN"])
+def test_a_semi_supervised_game_needs_labels(name):
     with pytest.raises(ValueError, match="read labels of 3 classes, but the dataset has none"):
-        build(GAMES["SemiSupervisedGAN"]).fit(tf.data.Dataset.from_tensors(REAL))
+        build(GAMES[name]).fit(tf.data.Dataset.from_tensors(REAL))
+
+
+# CatGAN
+
+
+def told(chances, labels=None):
+    """A batch of which D tells these chances of the classes."""
+    logits = tf.math.log(tf.constant(chances)) + 5.0  # softmax does not see what is added to all
+    return labelled(np.zeros((len(chances), 3)), labels or [-1] * len(chances), outputs=(logits,))
+
+
+SURE = [[1.0 - 2e-7, 1e-7, 1e-7], [1e-7, 1.0 - 2e-7, 1e-7], [1e-7, 1e-7, 1.0 - 2e-7]]
+DOUBT = [[1 / 3] * 3] * 3
+ONE_CLASS = [SURE[0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "d_loss", "g_loss"),
+    [
+        (SURE, DOUBT, -2.0, 0.0),  # what D wants
+        (SURE, SURE, -1.0, -1.0),  # what G makes of it
+        (DOUBT, SURE, 0.0, -1.0),  # what D wants least
+        (ONE_CLASS, DOUBT, -1.0, 0.0),  # sure, but of one class
+        (SURE, ONE_CLASS, -1.0, 0.0),  # G collapsed to a class
+        (SURE[:2], DOUBT, -(1.0 + math.log(2) / math.log(3)), 0.0),  # two of three classes
+    ],
+    ids=["D's wish", "G's wish", "D's worst", "real of one class", "fakes of one class", "real of two classes"],
+)
+def test_who_wants_what_of_the_classes(real, fake, d_loss, g_loss):
+    """In units of log 3, the entropy of three classes alike."""
+    gan = build(GAMES["CatGAN"])
+    real, fake = told(real), told(fake)
+    assert float(gan.discriminator_loss(real, fake)) / math.log(3) == pytest.approx(d_loss, abs=1e-5)
+    assert float(gan.generator_loss(real, fake)) / math.log(3) == pytest.approx(g_loss, abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, -1], [-1, -1, -1]])
+def test_a_label_costs_its_cross_entropy_times_the_weight(labels):
+    gan = build(GAMES["CatGAN"])
+    chances = [[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]
+    with_labels, without = (gan.discriminator_loss(told(chances, each), told(DOUBT)) for each in (labels, None))
+    expected = -0.7 * (math.log(0.5) + math.log(0.8)) / 2 if labels[0] >= 0 else 0.0
+    assert float(with_labels - without) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_scores_are_entropies_of_single_samples():
+    scores = build(GAMES["CatGAN"]).scores(told([[0.5, 0.25, 0.25], *SURE[:1], *DOUBT[:1]]))
+    np.testing.assert_allclose(scores, [1.5 * math.log(2), 0.0, math.log(3)], atol=1e-5)
+
+
+def test_where_the_discriminator_is_quite_sure_nothing_is_nan():
+    gan = build(GAMES["CatGAN"])
+    logits = tf.constant([[1e4, 0.0, -1e4], [0.0, 1e4, 0.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        batch = labelled(np.zeros((2, 3)), [-1, -1], outputs=(logits,))
+        loss = gan.discriminator_loss(batch, batch)
+    assert np.isfinite(loss)
+    assert np.isfinite(tape.gradient(loss, logits)).all()
 
 
 # EBGAN
@@ -938,6 +1036,16 @@ REFUSED = {
         "expected logits: the losses take them as they are",
         discriminator=lambda: critic(layers.Dense(3, "softmax")),
     ),
+    "CatGAN: features": refuse(
+        "CatGAN", "[(None, 3), (None, 4)], expected (None, None): logits", discriminator=lambda: heads(3, 4)
+    ),
+    "CatGAN: one class": refuse("CatGAN", "tells one class, expected .*two or more", discriminator=a_discriminator),
+    "CatGAN: probabilities": refuse(
+        "CatGAN",
+        "expected logits: the losses take them as they are",
+        discriminator=lambda: critic(layers.Dense(3, "softmax")),
+    ),
+    "CatGAN: negative weight": refuse("CatGAN", "class_weight=-1, expected a number of at least 0", class_weight=-1),
     "EBGAN: a logit": refuse(
         "EBGAN", "shape (None, 1), expected (None, 3): reconstructed samples", discriminator=a_discriminator
     ),
@@ -1001,11 +1109,12 @@ def test_networks_that_cannot_take_turns_are_refused(given, message):
 @pytest.mark.parametrize(
     "recipe", [{"objective": losses.minimax()}, {"penalty": penalties.r1()}], ids=["an objective", "a penalty"]
 )
-def test_an_energy_based_game_has_losses_of_its_own(recipe):
-    gan = build(GAMES["EBGAN"])
+@pytest.mark.parametrize("name", ["EBGAN", "CatGAN"])
+def test_some_games_have_losses_of_their_own(name, recipe):
+    gan = build(GAMES[name])
     optimizers = keras.optimizers.SGD(), keras.optimizers.SGD()
     before = gan.d_optimizer
-    with pytest.raises(ValueError, match=r"EBGAN has losses of its own\. Leave objective and penalty out"):
+    with pytest.raises(ValueError, match=rf"{name} has losses of its own\. Leave objective and penalty out"):
         gan.compile(*optimizers, **recipe)
     with pytest.raises(ValueError, match="losses of its own"):
         gan.compile(*optimizers, losses.minimax())

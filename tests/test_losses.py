@@ -544,11 +544,11 @@ def test_the_best_discriminator_of_least_squares_and_what_its_generator_then_min
 
 
 @pytest.mark.parametrize("maker", losses.MAKERS)
-def test_no_objective_makes_autograph_warn_in_a_graph(maker, capfd):
+def test_no_objective_makes_autograph_warn_in_a_graph(maker, capfd, caplog):
     """It prints a warning into the log of a training, where it cannot find the source of a function."""
     objective = losses.MAKERS[maker]()
     tf.function(objective.discriminator)(tf.constant(R), tf.constant(G))
-    assert "AutoGraph" not in "".join(capfd.readouterr())
+    assert "AutoGraph" not in "".join([caplog.text, *capfd.readouterr()])
 
 
 # Wrong settings
