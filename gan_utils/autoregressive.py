@@ -107,7 +107,7 @@ class RowLSTM(layers.Layer):
 
     K_is is a masked convolution along the row, of all rows at once; K_ss is a convolution of the state of the row
     above, which is all earlier, so it needs no mask. Row by row the state sees one pixel more on either side: a
-    triangle that opens upwards, up to the first row.
+    triangle that opens upwards, up to the first row, before which the state is 0.
 
     Args:
         units: numbers in the state of each pixel.
@@ -121,7 +121,7 @@ class RowLSTM(layers.Layer):
         >>> print(RowLSTM(8)(ops.zeros((2, 28, 28, 1))).shape)
         (2, 28, 28, 8)
 
-    Reference: arXiv:1601.06759, section 3.1. Differs from the paper: the state before the first row is 0.
+    Reference: arXiv:1601.06759, section 3.1.
     """
 
     def __init__(self, units: int, kernel_size: int = 3, mask: str = "B", **kwargs: Any):
@@ -182,7 +182,7 @@ def pixel_cnn(filters: int = 16, blocks: int = 5) -> keras.Model:
 
     Example:
         >>> print(f"{pixel_cnn().count_params():,}")
-        19,649
+        19,105
 
     Reference: arXiv:1601.06759, figure 5 and table 1. Differs from the paper: its widths and depths are larger.
     """
@@ -197,7 +197,7 @@ def pixel_cnn(filters: int = 16, blocks: int = 5) -> keras.Model:
     return keras.Model(pixels, _to_logits(maps, filters), name="pixel_cnn")
 
 
-def gated_pixel_cnn(filters: int = 16, blocks: int = 5, kernel_size: int = 3) -> keras.Model:
+def gated_pixel_cnn(filters: int = 12, blocks: int = 4, kernel_size: int = 3) -> keras.Model:
     """Gated PixelCNN: one stack of maps for the rows above, one for what is to the left, and no blind spot.
 
     The vertical stack reads the image one row further down, so that at pixel i it knows the rows above only, and all
@@ -217,7 +217,7 @@ def gated_pixel_cnn(filters: int = 16, blocks: int = 5, kernel_size: int = 3) ->
 
     Example:
         >>> print(f"{gated_pixel_cnn().count_params():,}")
-        41,441
+        19,525
 
     Reference: arXiv:1606.05328, figure 2. Differs from the paper: the image, not each layer's output, is shifted, once;
     no classes; smaller.
@@ -253,8 +253,7 @@ def row_lstm(units: int = 16, blocks: int = 2, kernel_size: int = 3) -> keras.Mo
         >>> print(f"{row_lstm().count_params():,}")
         22,337
 
-    Reference: arXiv:1601.06759, sections 3.1 and 3.3. Differs from the paper: its networks are larger, and as in
-    `RowLSTM`.
+    Reference: arXiv:1601.06759, sections 3.1 and 3.3. Differs from the paper: its networks are larger.
     """
     _check_sizes(units=units, blocks=blocks)
     pixels = keras.Input((None, None, 1))
@@ -325,8 +324,8 @@ def draw(
         count: how many images.
         seed: of the draws; the same seed gives the same images, whatever the batch size.
         known: pixels that are given, (count, height, width, 1), 0 or 1, and NaN where one is to be drawn, such as the
-            upper halves of digits. What is drawn obeys the pixels before it only, so a given pixel below the first drawn
-            one does not bear on what stands before it. None gives nothing.
+            upper halves of digits. Each is drawn given the pixels before it, so one that is given bears on those
+            behind it only. None gives nothing.
         image_size: height and width, where `known` does not say them.
         batch_size: images in one pass; the larger, the more memory.
 
@@ -396,10 +395,11 @@ def _check_binary(name: str, images: Any, holes: bool = False) -> np.ndarray:
     images = as_numbers(name, images)
     if images.ndim != 4 or images.shape[-1] != 1 or not images.size:
         raise ValueError(f"Got {name} of shape {images.shape}, expected (images, height, width, 1).")
-    if not ((images == 0) | (images == 1) | (holes & np.isnan(images))).all():
+    wrong = images[(images != 0) & (images != 1) & ~(holes & np.isnan(images))]
+    if wrong.size:
+        also = ", and NaN where one is to be drawn" if holes else ""
         raise ValueError(
-            f"Got values from {np.nanmin(images):g} to {np.nanmax(images):g} in {name}, expected 0 and 1 only"
-            f"{', and NaN where a pixel is to be drawn' if holes else ''}. Images in [-1, 1] become that by "
-            "(images > 0).astype('float32')."
+            f"Got {wrong.size} of {images.size} pixels in {name} that are not binary, such as {wrong[0]:g}, expected 0 "
+            f"and 1 only{also}. Images in [-1, 1] become that by (images > 0).astype('float32')."
         )
     return images.astype(np.float32)

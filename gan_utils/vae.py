@@ -66,7 +66,7 @@ def decoder(latent_dim: int = 20, filters: int = 16, image_size: int = 28, chann
 
     Example:
         >>> print(f"{decoder().count_params():,} {decoder().output_shape}")
-        62,785 (None, 28, 28, 1)
+        62,769 (None, 28, 28, 1)
     """
     _check_sizes(image_size, latent_dim=latent_dim, filters=filters, channels=channels)
     stack: list[Any] = [keras.Input((latent_dim,)), layers.Dense(4 * 4 * 4 * filters, activation="relu")]
@@ -152,7 +152,12 @@ class VAE(keras.Model):
 
 
 def bound(
-    encoder: keras.Model, decoder: keras.Model, images: np.ndarray, samples: int = 1, seed: int = 0, batch_size: int = 100
+    encoder: keras.Model,
+    decoder: keras.Model,
+    images: np.ndarray,
+    samples: int = 1,
+    seed: int = 0,
+    batch_size: int = 100,
 ) -> np.ndarray:
     """A lower bound of ln p(x) of each image, in nats, from K latents of q(z|x).
 

@@ -26,12 +26,13 @@ import tensorflow as tf
 from keras import layers
 
 import gan_utils
-from gan_utils import data, faces, metrics, models
+from gan_utils import autoregressive, data, faces, metrics, models, vae
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER, BUILD = ROOT / "data", ROOT / "build"
 SAMPLES = 10_000  # in a score
 FILTERS = 48  # of the GANs' widest images
+PIXEL_RATE, VAE_RATE = 3e-3, 2e-3  # at the start
 KEPT_EPOCHS = (1, 4, 12)  # of which the digits' discriminator is shipped besides the chosen one's
 
 # Settings that layers and initializers got after Keras 3.7, with their defaults, which change nothing.
@@ -113,6 +114,35 @@ def mnist_gan(epochs: int = 30) -> None:
         network = keras.saving.load_model(BUILD / "mnist" / f"discriminator_{epoch}.keras")
         what = "an earlier state of mnist_discriminator: digits to a logit"
         ship(name, network, what, budget.replace(budget.partition(";")[0], f"epoch {epoch} of {epochs}"), {})
+
+
+def mnist_conditional_gan(epochs: int = 30) -> None:
+    """The same DCGAN with labels, on the same digits: its generator draws what one asks for."""
+    images, digits = data.load_mnist("train")
+    classes, filters = 10, {"base_filters": FILTERS}
+    networks = (
+        models.conditional_generator(models.dcgan_generator(latent_dim=100 + classes, **filters), classes),
+        models.conditional_discriminator(models.dcgan_discriminator(channels=1 + classes, **filters), classes),
+    )
+
+    def extract(images: np.ndarray) -> np.ndarray:
+        return metrics.digit_features(images)[0]
+
+    parts = images[:50_000], images[50_000:]
+    gan, budget = train_dcgan(*parts, extract, *networks, epochs, "mnist_conditional", labels=digits[:50_000])
+    features, logits = metrics.digit_features(gan.sample(SAMPLES, seed=1))  # of each digit in turn
+    asked, of_test = np.arange(SAMPLES) % classes, data.load_mnist("test")[1]
+    by_class = [
+        metrics.frechet_distance(features[asked == digit], study.reference()[of_test == digit])
+        for digit in range(classes)
+    ]
+    scores = {
+        "frechet_distance_10000_to_test": round(metrics.frechet_distance(features, study.reference()), 3),
+        "frechet_distance_1000_of_each_class_to_test": [round(distance, 2) for distance in by_class],
+        "share_classified_as_asked": round(float((logits.argmax(axis=1) == asked).mean()), 4),
+    }
+    what = "DCGAN generator that reads labels: 100 latents and a one-hot digit to digits in [-1, 1]"
+    ship("mnist_conditional_generator", gan.drawing_network, what, budget, scores)
 
 
 def faces_attributes(epochs: int = 10) -> None:
@@ -226,6 +256,7 @@ def train_dcgan(
     discriminator: keras.Model,
     epochs: int,
     name: str,
+    labels: np.ndarray | None = None,
 ) -> tuple[gan_utils.GAN, str]:
     """Trains; returns the GAN after the epoch with the lowest distance to `held_out`, and its budget in words.
 
@@ -235,7 +266,7 @@ def train_dcgan(
     folder = BUILD / name
     folder.mkdir(parents=True, exist_ok=True)
     gan = gan_utils.GAN(generator, discriminator, latent_dim=100, seed=0, average=0.999)
-    dataset = data.batches(images, 64)
+    dataset = data.batches(images, 64, labels=labels)
     falling = keras.optimizers.schedules.CosineDecay(8e-4, epochs * len(dataset))
     gan.compile(*(keras.optimizers.Adam(falling, beta_1=0.5) for _ in range(2)), steps_per_execution=10)
     reference = extract(held_out)
@@ -258,7 +289,8 @@ def train_dcgan(
     def keep(epoch: int, logs: dict[str, float]) -> None:
         if epoch + 1 in KEPT_EPOCHS:
             discriminator.save(folder / f"discriminator_{epoch + 1}.keras")
-        history.write_text(json.dumps(checkpoint.history | {"epochs": epoch + 1}))
+        known.append(logs["frechet"])  # the checkpoint, which is written last, does not have it yet
+        history.write_text(json.dumps({"frechet": known, "epochs": epoch + 1}))
 
     callbacks = [score, best, checkpoint, keras.callbacks.LambdaCallback(on_epoch_end=keep)]
     told = gan.fit(dataset, epochs=epochs, verbose=2, callbacks=callbacks).history
@@ -268,6 +300,73 @@ def train_dcgan(
         f"{told['seconds'][-1]:.0f} s of CPU time"
     )
     return keras.saving.load_model(folder / "best.keras"), budget
+
+
+def mnist_pixel_cnn() -> None:
+    """PixelCNN of digits, each pixel 1 above ½ and 0 below."""
+    pixel_network("mnist_pixel_cnn", autoregressive.pixel_cnn())
+
+
+def mnist_gated_pixel_cnn() -> None:
+    """The gated form, of about as many weights."""
+    pixel_network("mnist_gated_pixel_cnn", autoregressive.gated_pixel_cnn())
+
+
+def pixel_network(name: str, network: keras.Model, epochs: int = 20) -> None:
+    digits, test = binary_digits("train"), binary_digits("test")
+    dataset = data.batches(digits, 64).map(lambda images: (images, images))
+    loss = lambda pixels, logits: -autoregressive.log_probability(pixels, logits)  # noqa: E731
+    budget = fit_falling(name, network, dataset, epochs, PIXEL_RATE, loss)
+    found = autoregressive.log_likelihood(network, test)
+    samples = autoregressive.draw(network, 1_000, seed=1)
+    distance = metrics.frechet_distance(*(metrics.digit_features(2.0 * some - 1.0)[0] for some in (samples, test)))
+    scores = {"test_log_likelihood_nats": round(float(found.mean()), 2), "frechet_distance_1000": round(distance, 1)}
+    ship(name, network, "logits of each pixel, given those before it: binary digits, 0 and 1", budget, scores)
+
+
+def mnist_vaes(epochs: int = 40) -> None:
+    """Variational autoencoders of the same digits, with 2 and with 20 latents."""
+    test = binary_digits("test")
+    for latent_dim in (2, 20):
+        name = f"mnist_vae_{latent_dim}"
+        networks = vae.encoder(2 * latent_dim), vae.decoder(latent_dim)
+        budget = fit_falling(name, vae.VAE(*networks), data.batches(binary_digits("train"), 64), epochs, VAE_RATE)
+        scores = {
+            "test_bound_nats": round(float(vae.bound(*networks, test).mean()), 2),
+            "importance_weighted_50_first_1000": round(float(vae.bound(*networks, test[:1_000], 50).mean()), 2),
+        }
+        what = f"binary digits, 0 and 1, to mean and log variance of {latent_dim} latents side by side"
+        ship(f"{name}_encoder", networks[0], f"encoder of a VAE: {what}", budget, scores)
+        ship(f"{name}_decoder", networks[1], f"its decoder: {latent_dim} latents to logits of pixels", budget, scores)
+
+
+def binary_digits(split: str) -> np.ndarray:
+    """Digits of 0 and 1, by the threshold ½ on [0, 1]."""
+    return (data.load_mnist(split)[0] > 0.0).astype(np.float32)
+
+
+def fit_falling(
+    name: str, network: keras.Model, dataset: tf.data.Dataset, epochs: int, rate: float, loss: Any = None
+) -> str:
+    """Trains by Adam, with a rate that falls to 0; returns the budget in words. An interrupted training goes on."""
+    folder = BUILD / name
+    folder.mkdir(parents=True, exist_ok=True)
+    falling = keras.optimizers.schedules.CosineDecay(rate, epochs * len(dataset))
+    network.compile(keras.optimizers.Adam(falling), loss, steps_per_execution=10, jit_compile=False)
+    network.optimizer.build(network.trainable_variables)  # so that a backup can be read into it
+    seconds = folder / "seconds.json"
+    before = json.loads(seconds.read_text()) if seconds.is_file() else 0.0
+    begin = time.process_time()
+
+    def keep(epoch: int, logs: dict[str, float]) -> None:
+        seconds.write_text(json.dumps(before + time.process_time() - begin))
+
+    backup = keras.callbacks.BackupAndRestore(folder / "backup")
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=keep), backup]
+    network.fit(dataset, epochs=epochs, verbose=2, shuffle=False, callbacks=callbacks)
+    spent = json.loads(seconds.read_text())
+    seconds.unlink()  # the next training starts anew
+    return f"{epochs} epochs of {len(dataset)} steps, batch 64, {spent:.0f} s of CPU time"
 
 
 def ship(name: str, network: keras.Model, what: str, budget: str, scores: dict[str, Any]) -> None:
@@ -318,10 +417,15 @@ COMMAND_OF = {
     "mnist_generator": "mnist_gan",
     "mnist_discriminator": "mnist_gan",
     **{f"mnist_discriminator_epoch_{epoch}": "mnist_gan" for epoch in KEPT_EPOCHS},
+    "mnist_conditional_generator": "mnist_conditional_gan",
     "faces_generator": "faces_gan",
     "faces_discriminator": "faces_gan",
+    **{f"mnist_vae_{count}_{part}": "mnist_vaes" for count in (2, 20) for part in ("encoder", "decoder")},
 }
-TRAININGS = (mnist_classifier, fashion_classifier, mnist_gan, faces_attributes, faces_gan)
+TRAININGS = (
+    *(mnist_classifier, fashion_classifier, mnist_gan, mnist_conditional_gan, faces_attributes, faces_gan),
+    *(mnist_pixel_cnn, mnist_gated_pixel_cnn, mnist_vaes),
+)
 NETWORKS = {function.__name__: function for function in TRAININGS}
 
 
