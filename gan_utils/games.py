@@ -274,7 +274,97 @@ class SemiSupervisedGAN(GAN):
         return {**super().get_config(), "feature_matching": self.feature_matching}
 
 
-class _EnergyGame(GAN):
+class _OwnLosses(GAN):
+    """A game that takes no objective and no penalty."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As `GAN.compile`, without an objective or a penalty: the game's own losses are all there is."""
+        if kwargs.get("objective") is not None or kwargs.get("penalty") is not None or len(args) > 2:
+            raise ValueError(f"{type(self).__name__} has losses of its own. Leave objective and penalty out.")
+        super().compile(*args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        config = super().get_compile_config()
+        return {**config, "objective": None} if config else {}
+
+
+@_register
+class CatGAN(_OwnLosses):
+    """D sorts samples into K classes: real ones surely, and into all of them alike; fakes it shall find doubtful.
+
+        D minimises   E H(p(x)) − H(E p(x)) − E H(p(G(z))) + λ·CE(labelled real)
+        G minimises   E H(p(G(z))) − H(E p(G(z)))
+
+    p is the softmax of D's K logits, H the entropy in nats, and E a mean over the batch, so a batch needs many more
+    samples than there are classes. There is no "fake": a sample looks real where D is sure of its class, whichever it
+    is. Where no real sample has a label (−1), D finds classes of its own.
+
+    Args:
+        discriminator: from samples to logits of the classes, (batch, classes).
+        class_weight: λ, at least 0.
+        **kwargs: `generator` and `latent_dim` as of `GAN`.
+
+    Raises:
+        ValueError: D has other outputs, or the weight is below 0.
+
+    Reference: J. T. Springenberg, Unsupervised and Semi-supervised Learning with Categorical Generative Adversarial
+    Networks, 2016, arXiv:1511.06390.
+
+    Example:
+        >>> from gan_utils import models
+        >>> classifier = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+        >>> CatGAN(models.mlp_generator(2, (2,), (8,), None), classifier, latent_dim=2).score_names()
+        ('entropy(x)', 'entropy(G(z))')
+    """
+
+    def __init__(self, *args: Any, class_weight: float = 1.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.class_weight = _at_least_0("class_weight", class_weight)
+        self.class_accuracy = keras.metrics.Mean(name="class_accuracy")
+
+    def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        self.class_accuracy.update_state(*_hits(real.logits, real.labels))
+        told = _labelled_cross_entropy(real.logits, real.labels)
+        return self.ambiguity(real) - tf.reduce_mean(self.scores(fake)) + self.class_weight * told
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        return self.ambiguity(fake)
+
+    def ambiguity(self, batch: Batch) -> tf.Tensor:
+        """E H(p) − H(E p): 0 where D tells nothing, −log K where it is sure of each sample, and finds all classes."""
+        samples = tf.cast(tf.shape(batch.logits)[0], batch.logits.dtype)
+        log_mean = tf.reduce_logsumexp(tf.nn.log_softmax(batch.logits), axis=0) - tf.math.log(samples)  # (classes,)
+        return tf.reduce_mean(self.scores(batch)) - _entropy(log_mean)
+
+    def scores(self, batch: Batch) -> tf.Tensor:
+        """The entropy of the class of each sample, (batch,)."""
+        return _entropy(tf.nn.log_softmax(batch.logits))
+
+    def score_names(self) -> tuple[str, str]:
+        return "entropy(x)", "entropy(G(z))"
+
+    @classmethod
+    def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
+        refusals.check_samples(generator, discriminator)
+        refusals.check_outputs(discriminator, [(None, None)], "logits of the classes.")
+        refusals.check_logits(discriminator)
+        if discriminator.outputs[0].shape[1] < 2:
+            raise ValueError("The discriminator tells one class, expected logits of two or more: of one it is sure.")
+
+    @property
+    def classes_read(self) -> int:
+        """The dataset has to have labels, though no network reads them."""
+        return self.discriminator.outputs[0].shape[1]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, self.class_accuracy]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_weight": self.class_weight}
+
+
+class _EnergyGame(_OwnLosses):
     """What `EBGAN` and `BEGAN` share: D is an autoencoder, and judges a sample by how badly it is reconstructed.
 
     A sample's energy is the mean of |x − D(x)|ᵖ over its values, with the `power` p.
@@ -289,16 +379,6 @@ class _EnergyGame(GAN):
 
     def score_names(self) -> tuple[str, str]:
         return "energy(x)", "energy(G(z))"
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As `GAN.compile`, without an objective or a penalty: the energies are all there is."""
-        if kwargs.get("objective") is not None or kwargs.get("penalty") is not None or len(args) > 2:
-            raise ValueError(f"{type(self).__name__} has losses of its own. Leave objective and penalty out.")
-        super().compile(*args, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        config = super().get_compile_config()
-        return {**config, "objective": None} if config else {}
 
     @classmethod
     def check_discriminator(cls, generator: keras.Model, discriminator: keras.Model) -> None:
@@ -637,6 +717,11 @@ def _labelled_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     labelled = tf.cast(labels >= 0, logits.dtype)
     costs = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)  # (batch,)
     return tf.reduce_sum(labelled * costs) / tf.maximum(tf.reduce_sum(labelled), 1.0)
+
+
+def _entropy(log_chances: tf.Tensor) -> tf.Tensor:
+    """In nats, over the last axis."""
+    return -tf.reduce_sum(tf.exp(log_chances) * log_chances, axis=-1)
 
 
 def _in_full_precision(values: tf.Tensor) -> tf.Tensor:

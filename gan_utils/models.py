@@ -306,8 +306,7 @@ def load_pretrained(name: str) -> keras.Model:
     Args:
         name: "mnist_generator", "mnist_discriminator" (and the same after 1, 4 and 12 epochs, such as
             "mnist_discriminator_epoch_4"), "mnist_classifier", "fashion_classifier", "faces_generator",
-            "faces_discriminator", "faces_attributes", "mnist_pixel_cnn", "mnist_gated_pixel_cnn", "mnist_vae_2_encoder",
-            "mnist_vae_2_decoder", "mnist_vae_20_encoder" or "mnist_vae_20_decoder".
+            "faces_discriminator" or "faces_attributes".
 
     Raises:
         ValueError: there is no such network, or its file is damaged.

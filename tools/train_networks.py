@@ -122,7 +122,7 @@ def mnist_conditional_gan(epochs: int = 30) -> None:
     classes, filters = 10, {"base_filters": FILTERS}
     networks = (
         models.conditional_generator(models.dcgan_generator(latent_dim=100 + classes, **filters), classes),
-        models.conditional_discriminator(models.dcgan_discriminator(channels=1 + classes, **filters), classes),
+        models.projection_discriminator(models.dcgan_discriminator(**filters), classes),
     )
 
     def extract(images: np.ndarray) -> np.ndarray:
