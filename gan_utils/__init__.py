@@ -18,8 +18,8 @@ _HOMES = {
     "budget_name": "budgets",
 }
 _MODULES = [
-    *("autoregressive", "callbacks", "checkpoints", "data", "faces", "games", "latent", "layers", "losses", "metrics"),
-    *("models", "penalties", "plotting", "training", "vae"),
+    *("attention", "autoregressive", "callbacks", "checkpoints", "data", "diversity", "faces", "games", "latent"),
+    *("layers", "losses", "metrics", "models", "normalization", "penalties", "plotting", "training", "vae"),
 ]
 
 __all__ = [*_HOMES, *_MODULES]

@@ -572,6 +572,62 @@ class UnrolledGAN(GAN):
 
 
 @_register
+class ModeRegularizedGAN(GAN):
+    """An encoder leads each real sample back to a latent, and G has to reach it: no mode can be left out.
+
+        G and E minimise   G's loss on G(z) + λ₁·d(x, G(E(x))) + λ₂·G's loss on G(E(x)),    d = mean squared difference
+
+    Args:
+        encoder: E, from samples to latents, (batch, latent_dim).
+        distance_weight: λ₁, at least 0.
+        mode_weight: λ₂, at least 0.
+        **kwargs: `generator`, `discriminator` and `latent_dim` as of `GAN`.
+
+    Raises:
+        TypeError: E is not a built `keras.Model`.
+        ValueError: E reads or returns other shapes, or a weight is negative.
+
+    Reference: T. Che et al., Mode Regularized Generative Adversarial Networks, 2017, arXiv:1612.02136, Section 3.1: the
+    regulariser, without the two steps of manifold and diffusion.
+
+    Example:
+        >>> from gan_utils import models
+        >>> networks = models.mlp_generator(4, (2,), (8,), None), models.mlp_discriminator((2,), (8,))
+        >>> encoder = keras.Sequential([keras.Input((2,)), layers.Dense(4)])
+        >>> ModeRegularizedGAN(*networks, latent_dim=4, encoder=encoder).sample(3).shape
+        (3, 2)
+    """
+
+    def __init__(
+        self, *args: Any, encoder: keras.Model, distance_weight: float = 0.2, mode_weight: float = 0.2, **kwargs: Any
+    ):
+        super().__init__(*args, **kwargs)
+        refusals.check_model(encoder, "encoder")
+        shapes = [*refusals.input_shapes(encoder), encoder.output_shape]
+        expected = [self.generator.output_shape, (None, self.latent_dim)]
+        if shapes != expected:
+            raise ValueError(f"The encoder has inputs and outputs of shapes {shapes}, expected {expected}.")
+        devices.check_scope(self.distribute_strategy, [variable.value for variable in encoder.variables])
+        self.encoder = encoder
+        self.distance_weight = _at_least_0("distance_weight", distance_weight)
+        self.mode_weight = _at_least_0("mode_weight", mode_weight)
+
+    def generator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
+        again = self.judged(self.fakes_for(real, self.encoder(real.samples, training=True)))
+        apart = tf.reduce_mean((_in_full_precision(real.samples) - _in_full_precision(again.samples)) ** 2)
+        others = self.distance_weight * apart + self.mode_weight * super().generator_loss(real, again)
+        return super().generator_loss(real, fake) + others
+
+    @property
+    def g_variables(self) -> list[keras.Variable]:
+        return [*super().g_variables, *self.encoder.trainable_variables]
+
+    def get_config(self) -> dict[str, Any]:
+        weights = {"distance_weight": self.distance_weight, "mode_weight": self.mode_weight}
+        return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder), **weights}
+
+
+@_register
 class MADGAN(GAN):
     """Several generators, and a D that has to tell which of them made a fake: they are driven to different modes.
 

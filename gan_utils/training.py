@@ -282,9 +282,9 @@ class GAN(plumbing.Trainer):
         source = self.noise if seed is None else int(seed)
         return devices.draw(keras.random.normal, count, (self.latent_dim,), source)
 
-    def fakes_for(self, real: Batch) -> Batch:
-        """As many fresh samples of the generator in training mode, with the same labels."""
-        latent = self.latent(tf.shape(real.samples)[0])
+    def fakes_for(self, real: Batch, latent: tf.Tensor | None = None) -> Batch:
+        """As many samples of the generator in training mode, with the same labels; of fresh latents, or of these."""
+        latent = self.latent(tf.shape(real.samples)[0]) if latent is None else latent
         return Batch(_run(self.generator, latent, real.labels, training=True), real.labels, latent)
 
     def judged(self, batch: Batch) -> Batch:

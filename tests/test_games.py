@@ -23,6 +23,7 @@ from gan_utils.games import (
     MADGAN,
     CatGAN,
     InfoGAN,
+    ModeRegularizedGAN,
     SemiSupervisedGAN,
     TakeTurns,
     UnrolledGAN,
@@ -245,6 +246,20 @@ def unrolled(steps, rate=0.3):
     return g_loss
 
 
+def mode_regularized_g(parts, x, y, fake, z):
+    """−log D(G(z)) + 0.3·d(x, G(E(x))) − 0.6·log D(G(E(x)))."""
+    again = play(parts["generator"], play(parts["encoder"], x))
+    errors = (again - x) ** 2
+    apart = mean((errors[:, 0] + errors[:, 1] + errors[:, 2]) / 3)
+    return (
+        -sum(
+            weight * mean(tf.math.log(sigmoid(play(parts["discriminator"], each))))
+            for weight, each in ((1.0, fake), (0.6, again))
+        )
+        + 0.3 * apart
+    )
+
+
 def takes_turns(generator, z, y):
     networks = generator.layers[-1].networks
     made = [play(network, z[k :: len(networks)]) for k, network in enumerate(networks)]
@@ -326,6 +341,13 @@ GAMES = {
     ),
     "unrolled once": Game(UnrolledGAN, networks(), vanilla_d, unrolled(1), {"unrolled_steps": 1, "unrolled_rate": 0.3}),
     "unrolled": Game(UnrolledGAN, networks(), vanilla_d, unrolled(3), {"unrolled_steps": 3, "unrolled_rate": 0.3}),
+    "mode-regularised": Game(
+        ModeRegularizedGAN,
+        networks(encoder=lambda: heads(LATENT)),
+        vanilla_d,
+        mode_regularized_g,
+        {"distance_weight": 0.3, "mode_weight": 0.6},
+    ),
     "MADGAN": Game(
         MADGAN,
         networks(lambda: take_turns([a_generator() for _ in range(2)]), lambda: heads(3)),
@@ -418,7 +440,7 @@ def test_the_same_with_two_discriminator_steps(game):
     compare(game, epochs=2, d_steps=2, run_eagerly=True)
 
 
-@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "feature matching", "CatGAN", "unrolled"])
+@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "feature matching", "CatGAN", "unrolled", "mode-regularised"])
 def test_the_same_with_reused_fakes(name):
     compare(GAMES[name], epochs=1, reuse_fakes=True, run_eagerly=True)
 
@@ -486,6 +508,7 @@ def test_the_settings_that_a_game_has_by_default():
         "EBGAN": {"margin": 1.0, "pull_away": 0.0},
         "BEGAN": {"diversity": 0.5, "balance_rate": 0.001},
         "unrolled": {"unrolled_steps": 5, "unrolled_rate": 0.01},
+        "mode-regularised": {"distance_weight": 0.2, "mode_weight": 0.2},
     }
     for name, settings in defaults.items():
         code = {"categories": 3, "continuous": 2} if name == "InfoGAN" else {}
@@ -510,6 +533,7 @@ def test_a_game_with_numpys_numbers_is_saved_and_loaded(tmp_path):
         "EBGAN": {"energy(x)", "energy(G(z))"},
         "BEGAN": {"energy(x)", "energy(G(z))", "balance", "convergence"},
         "unrolled": {"D(x)", "D(G(z))"},
+        "mode-regularised": {"D(x)", "D(G(z))"},
         "MADGAN": {"D(x)", "D(G(z))"},
     }.items(),
 )
@@ -517,7 +541,7 @@ def test_the_metrics_of_a_game_are_called_by_what_they_are(name, scores):
     assert {metric.name for metric in build(GAMES[name]).metrics} == {"d_loss", "g_loss"} | scores
 
 
-@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "SemiSupervisedGAN", "unrolled"])
+@pytest.mark.parametrize("name", ["ACGAN", "InfoGAN", "SemiSupervisedGAN", "unrolled", "mode-regularised"])
 def test_a_penalty_joins_the_discriminators_loss(name):
     def penalty(critic, real, fake):
         assert critic(real).shape == (5, 1)
@@ -543,7 +567,9 @@ def precise(*sizes):
     return keras.Model(samples, [*(layers.Dense(size, dtype="float32")(features) for size in sizes), features])
 
 
-@pytest.mark.parametrize("name", ["feature matching", "CatGAN", "pulling away", "MADGAN", "InfoGAN"])
+@pytest.mark.parametrize(
+    "name", ["feature matching", "CatGAN", "pulling away", "MADGAN", "InfoGAN", "mode-regularised"]
+)
 def test_features_codes_and_samples_may_be_in_half_precision(name, half_precision):
     def last(size):
         return lambda: keras.Sequential([keras.Input((3,)), layers.Dense(size, dtype="float32")])
@@ -555,6 +581,7 @@ def test_features_codes_and_samples_may_be_in_half_precision(name, half_precisio
         "pulling away": {"discriminator": lambda: precise(3)},
         "MADGAN": {"generator": lambda: take_turns([a_generator() for _ in range(2)]), "discriminator": last(3)},
         "InfoGAN": {"discriminator": last(1), "recognizer": lambda: heads(5)},
+        "mode-regularised": {"discriminator": last(1), "encoder": lambda: heads(LATENT)},
     }[name]
     gan = build(game._replace(networks=networks(**changed)))
     assert gan.generator.outputs[0].dtype == "bfloat16"
@@ -865,6 +892,44 @@ def test_the_steps_looked_ahead_change_nothing_of_the_discriminator():
     assert_equal(values([*gan.discriminator.variables, *gan.d_optimizer.variables]), before)
 
 
+# Mode regularisation
+
+
+def test_the_encoder_learns_in_the_generators_step_only():
+    gan = build(GAMES["mode-regularised"])
+    before = values(gan.encoder.variables)
+    gan.discriminator_step(tf.constant(REAL))
+    assert_equal(before, values(gan.encoder.variables))
+    gan.generator_step(tf.constant(REAL))
+    assert not np.array_equal(before[-2], gan.encoder.variables[-2])
+
+
+def test_without_weights_it_is_the_plain_game():
+    game = GAMES["mode-regularised"]
+    still = build(game._replace(settings={"distance_weight": 0.0, "mode_weight": 0.0}))
+    plain = build(GAMES["unrolled"]._replace(kind=GAN, settings={}))
+    for gan in (still, plain):
+        gan.generator_step(tf.constant(REAL))
+    for weight, other in zip(still.generator.trainable_variables, plain.generator.trainable_variables, strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-6)
+
+
+def test_what_comes_back_is_compared_with_where_it_came_from():
+    """E and G are exact inverses of each other: the distance is 0; twice as far: mean x²."""
+    for scale, expected in ((1.0, 0.0), (2.0, float(np.mean(REAL**2)))):
+        generator = keras.Sequential([keras.Input((3,)), layers.Dense(3, use_bias=False)])
+        encoder = keras.Sequential([keras.Input((3,)), layers.Dense(3, use_bias=False)])
+        generator.set_weights([scale * np.eye(3)])
+        encoder.set_weights([np.eye(3)])
+        settings = {"encoder": encoder, "distance_weight": 1.0, "mode_weight": 0.0}
+        gan = ModeRegularizedGAN(generator, a_discriminator(), latent_dim=3, **settings)
+        gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD())
+        real = labelled(REAL, [-1] * 12)
+        fake = gan.judged(gan.fakes_for(real))
+        regularised = gan.generator_loss(real, fake) - GAN.generator_loss(gan, real, fake)
+        assert float(regularised) == pytest.approx(expected, abs=1e-5)
+
+
 # Several generators
 
 
@@ -1068,6 +1133,23 @@ REFUSED = {
         "unrolled",
         "(BatchNormalization): .*LayerNormalization",
         discriminator=lambda: critic(*hidden(), layers.Dense(1)),
+    ),
+    "mode-regularised: no encoder": refuse("mode-regularised", "a str as encoder, expected a keras.Model", encoder="E"),
+    "mode-regularised: latents of another size": refuse(
+        "mode-regularised",
+        "shapes [(None, 3), (None, 4)], expected [(None, 3), (None, 6)]",
+        encoder=lambda: heads(4),
+    ),
+    "mode-regularised: other samples": refuse(
+        "mode-regularised",
+        "shapes [(None, 2), (None, 6)], expected [(None, 3), (None, 6)]",
+        encoder=lambda: heads(LATENT, first=2),
+    ),
+    "mode-regularised: negative distance": refuse(
+        "mode-regularised", "distance_weight=-1, expected a number of at least 0", distance_weight=-1
+    ),
+    "mode-regularised: a weight that is no number": refuse(
+        "mode-regularised", "mode_weight=nan, expected a number of at least 0", mode_weight=math.nan
     ),
     "MADGAN: one generator": refuse(
         "MADGAN", "one network, expected games.take_turns([generator, …])", generator=a_generator

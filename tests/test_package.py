@@ -14,9 +14,9 @@ import gan_utils
 
 # A module imports only those that stand after it.
 ORDER = [
-    *("__main__", "games", "training", "plumbing", "callbacks", "checkpoints", "refusals", "metrics", "models", "vae"),
-    *("autoregressive", "layers", "penalties", "losses", "devices", "faces", "latent", "plotting", "data", "budgets"),
-    *("files", "checks"),
+    *("__main__", "games", "diversity", "training", "plumbing", "callbacks", "checkpoints", "refusals", "metrics"),
+    *("models", "vae", "autoregressive", "attention", "normalization", "layers", "penalties", "losses", "devices"),
+    *("faces", "latent", "plotting", "data", "budgets", "files", "checks"),
 ]
 PATHS = sorted(pathlib.Path(gan_utils.__file__).parent.glob("*.py"))
 
