@@ -19,16 +19,18 @@ def test_marks_of_real_images_agree():
     assert np.abs(made[:, 3:13, 3:13]).max() == 0.0
     agree, chance, clear = far_apart.counted(made)
     assert (agree, clear) == (1.0, 1.0)
-    assert chance == pytest.approx(1 / 3, abs=0.01)
+    assert chance == pytest.approx(1 / 6, abs=0.01)
 
 
 def test_agreement_is_counted_against_chance():
     made = far_apart.images(4, seed=0)
     first, last = far_apart.corners()
-    for index, (one, other) in enumerate([(0, 0), (0, 1), (0, 0), (1, 0)]):
-        made[index][first], made[index][last] = far_apart.COLOURS[one], far_apart.COLOURS[other]
-    made[3][last] = 0.0  # gray is nearest to the first of three equals, and not clear
-    assert far_apart.counted(made) == (0.5, 0.625, 0.75)  # 3/4 · 3/4 + 1/4 · 1/4
+    np.testing.assert_allclose(far_apart.coloured(0.0), [1.0, -0.5, -0.5])
+    for index, (one, other) in enumerate([(0, 29), (0, 31), (350, 10), (180, 181)]):
+        made[index][first], made[index][last] = (far_apart.coloured(np.radians(hue)) for hue in (one, other))
+    made[3][last] *= 0.4  # not clear
+    # 0 agrees with 29 and 10, 350 with 10, 180 with 181; of other images: 0 with 10, twice, and 0 with 29, once.
+    assert far_apart.counted(made) == (0.75, 0.25, 0.75)
 
 
 @pytest.mark.parametrize("attention", [False, True])
