@@ -197,8 +197,25 @@ class InfoGAN(GAN):
         return {**super().get_config(), "recognizer": recognizer, **codes, **weight}
 
 
+class _Classifies(GAN):
+    """A game whose D is a classifier: its first output are the logits of the classes, and some samples have labels."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.class_accuracy = keras.metrics.Mean(name="class_accuracy")
+
+    @property
+    def classes_read(self) -> int:
+        """The dataset has to have labels, though no network reads them."""
+        return self.discriminator.outputs[0].shape[1]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, self.class_accuracy]
+
+
 @_register
-class SemiSupervisedGAN(GAN):
+class SemiSupervisedGAN(_Classifies):
     """D is a classifier of K classes that learns from few labels, and from telling real samples from fakes.
 
     Its K logits l say both: class y has the probability exp(l_y)/Z with Z = Σ exp(l), and real the probability
@@ -232,7 +249,6 @@ class SemiSupervisedGAN(GAN):
         if feature_matching and len(self.discriminator.outputs) < 2:
             raise ValueError("There are no features to match. Let the discriminator return them as a second output.")
         self.feature_matching = bool(feature_matching)
-        self.class_accuracy = keras.metrics.Mean(name="class_accuracy")
 
     def judged(self, batch: Batch) -> Batch:
         """Its outputs are log Z, then all that the discriminator returned."""
@@ -261,15 +277,6 @@ class SemiSupervisedGAN(GAN):
         refusals.check_outputs(discriminator, [(None, None), *features[:1]], told)
         refusals.check_logits(discriminator)
 
-    @property
-    def classes_read(self) -> int:
-        """The dataset has to have labels, though no network reads them."""
-        return self.discriminator.outputs[0].shape[1]
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [*super().metrics, self.class_accuracy]
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "feature_matching": self.feature_matching}
 
@@ -289,7 +296,7 @@ class _OwnLosses(GAN):
 
 
 @_register
-class CatGAN(_OwnLosses):
+class CatGAN(_Classifies, _OwnLosses):
     """D sorts samples into K classes: real ones surely, and into all of them alike; fakes it shall find doubtful.
 
         D minimises   E H(p(x)) − H(E p(x)) − E H(p(G(z))) + λ·CE(labelled real)
@@ -320,7 +327,6 @@ class CatGAN(_OwnLosses):
     def __init__(self, *args: Any, class_weight: float = 1.0, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.class_weight = _at_least_0("class_weight", class_weight)
-        self.class_accuracy = keras.metrics.Mean(name="class_accuracy")
 
     def discriminator_loss(self, real: Batch, fake: Batch) -> tf.Tensor:
         self.class_accuracy.update_state(*_hits(real.logits, real.labels))
@@ -350,15 +356,6 @@ class CatGAN(_OwnLosses):
         refusals.check_logits(discriminator)
         if discriminator.outputs[0].shape[1] < 2:
             raise ValueError("The discriminator tells one class, expected logits of two or more: of one it is sure.")
-
-    @property
-    def classes_read(self) -> int:
-        """The dataset has to have labels, though no network reads them."""
-        return self.discriminator.outputs[0].shape[1]
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [*super().metrics, self.class_accuracy]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_weight": self.class_weight}

@@ -190,9 +190,9 @@ def counts(samples: np.ndarray, centers: np.ndarray, std: float) -> dict[str, An
     return {
         "near": int(np.sum(shares > NEAR * len(samples))),
         "covered": int(np.sum(good_counts > 0)),
-        "good": rounded(good.mean()),
-        "kl": rounded(divergence(shares)),
-        "kl_good": rounded(divergence(good_counts)) if good.any() else None,
+        "good": study.rounded(good.mean(), 4),
+        "kl": study.rounded(divergence(shares), 4),
+        "kl_good": study.rounded(divergence(good_counts), 4) if good.any() else None,
         "spread": within(samples[good], modes[good], std),
     }
 
@@ -210,7 +210,7 @@ def within(samples: np.ndarray, modes: np.ndarray, std: float) -> float | None:
     if freedom < 1:
         return None
     squares = sum(np.sum((samples[modes == mode] - samples[modes == mode].mean(axis=0)) ** 2) for mode in present)
-    return rounded(squares / (2 * freedom * std**2))
+    return study.rounded(squares / (2 * freedom * std**2), 4)
 
 
 def build(method: str, real: np.ndarray) -> gan_utils.GAN:
@@ -241,14 +241,10 @@ def train(seed: int, name: str, method: str, objective: str, d_steps: int) -> di
         "objective": objective,
         "d_steps": d_steps,
         "weights": {"d": gan.discriminator.count_params(), "g": gan.generator.count_params()},
-        "ms_per_step": rounded(1000.0 * np.median(seconds) / CHECK) if len(seconds) else None,
+        "ms_per_step": study.rounded(1000.0 * np.median(seconds) / CHECK, 4) if len(seconds) else None,
         "course": course.course,
         "samples": course.samples or None,
     }
-
-
-def rounded(value: Any) -> float:
-    return float(f"{value:.4g}")
 
 
 def settings(name: str) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ A run that is in the files is not made again. Takes about two hours on one CPU c
 """
 
 import functools
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ import numpy as np
 import study
 import tensorflow as tf
 import threadpoolctl
-from equal_cost import Clock
 from keras import layers
 from sklearn.cluster import KMeans
 
@@ -38,7 +36,6 @@ BATCH, LATENT, FILTERS, DIGITS = 64, 100, 16, 10
 AVERAGE = 0.99
 AT_ONCE = 10  # steps in one call; the first ten, with the compiling, are not counted
 SAMPLES = 10_000  # as many of each class
-HELD_OUT = 10_000  # of the training images, for the choice of the rate
 TAUGHT_EPOCHS = 10  # of the small classifier
 SEEDS = range(3)
 REAL = "real digits"
@@ -159,24 +156,15 @@ def flat(images: np.ndarray) -> np.ndarray:
 def choose(seed: int, method: str, rate: float) -> dict[str, Any]:
     """One run on the first 50,000 digits, scored by the other 10,000 of the training set."""
     images, digits = data.load_mnist("train")
-    fakes, _, told = trained(seed, method, rate, images[:-HELD_OUT], digits[:-HELD_OUT], RATE_SECONDS)
+    fakes, _, told = trained(seed, method, rate, images[: -study.HELD_OUT], digits[: -study.HELD_OUT], RATE_SECONDS)
     good = np.isfinite(fakes).all()
-    distance = metrics.frechet_distance(metrics.digit_features(fakes)[0], held_out()) if good else None
-    return {"method": method, "recipe": described(method), "rate": rate, **told, "frechet": rounded(distance)}
-
-
-@functools.cache
-def held_out() -> np.ndarray:
-    return metrics.digit_features(data.load_mnist("train")[0][-HELD_OUT:])[0]
+    distance = metrics.frechet_distance(metrics.digit_features(fakes)[0], study.held_out()) if good else None
+    return {"method": method, "recipe": described(method), "rate": rate, **told, "frechet": study.rounded(distance)}
 
 
 def rates() -> dict[str, float]:
     """The learning rate of each method whose run ended best; a run that ended in NaN is the worst."""
-    runs = json.loads((study.FOLDER / "conditional_rates.json").read_text("utf-8"))["runs"]
-    best = {}
-    for run in sorted(runs, key=lambda run: (run["frechet"] is None, run["frechet"])):
-        best.setdefault(run["method"], run["rate"])
-    return best
+    return {name: run["rate"] for name, run in study.best_runs("conditional_rates", "method", "frechet").items()}
 
 
 def compare(seed: int, method: str, seconds: float = SECONDS) -> dict[str, Any]:
@@ -233,7 +221,7 @@ def train(
     gan.compile(*(keras.optimizers.Adam(rate, beta_1=0.5) for _ in range(2)), steps_per_execution=AT_ONCE)
     dataset = data.batches(images, BATCH, seed, labels).repeat()
     gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock = Clock(seconds)
+    clock = study.Clock(seconds)
     gan.fit(dataset, steps_per_epoch=10**6, verbose=0, callbacks=[clock])
     weights = gan.generator.count_params() + gan.discriminator.count_params()
     return gan, {"g_steps": int(gan.g_optimizer.iterations), "cpu_seconds": round(clock.spent, 1), "weights": weights}
@@ -244,7 +232,7 @@ def scores(images: np.ndarray, asked: np.ndarray | None, kind: str | None, seed:
     features, logits = metrics.digit_features(images)
     digits = logits.argmax(axis=1)
     balance = metrics.precision_recall(study.reference(), features)
-    found = {"frechet": rounded(metrics.frechet_distance(features, study.reference()))}
+    found = {"frechet": study.rounded(metrics.frechet_distance(features, study.reference()))}
     found |= {name: round(balance[name], 4) for name in ("precision", "recall")}
     found["shares"] = [round(float(np.mean(digits == digit)), 4) for digit in range(DIGITS)]
     if asked is None or kind == "random":
@@ -262,9 +250,9 @@ def by_class(features: np.ndarray, asked: np.ndarray, real: np.ndarray) -> dict[
     found: dict[str, list[float]] = {"frechet_by_class": [], "variance_by_class": [], "mean_distance_by_class": []}
     for label in range(DIGITS):
         mine, theirs = features[asked == label], study.reference()[real == label]
-        found["frechet_by_class"].append(rounded(metrics.frechet_distance(mine, theirs)))
-        found["variance_by_class"].append(rounded(mine.var(axis=0).sum() / theirs.var(axis=0).sum()))
-        found["mean_distance_by_class"].append(rounded(np.linalg.norm(mine.mean(axis=0) - theirs.mean(axis=0))))
+        found["frechet_by_class"].append(study.rounded(metrics.frechet_distance(mine, theirs)))
+        found["variance_by_class"].append(study.rounded(mine.var(axis=0).sum() / theirs.var(axis=0).sum()))
+        found["mean_distance_by_class"].append(study.rounded(np.linalg.norm(mine.mean(axis=0) - theirs.mean(axis=0))))
     return found
 
 
@@ -285,10 +273,6 @@ def taught(images: np.ndarray, labels: np.ndarray, seed: int) -> float:
     network.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"], steps_per_execution=AT_ONCE)
     network.fit(data.batches(images, BATCH, seed, labels), epochs=TAUGHT_EPOCHS, verbose=0, shuffle=False)
     return float(network.evaluate(*data.load_mnist("test"), batch_size=500, verbose=0)[1])
-
-
-def rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.5g}")
 
 
 def described(name: str) -> str:

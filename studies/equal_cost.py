@@ -9,9 +9,7 @@ time. A run that is in the files is not made again. Takes about ten hours on one
 """
 
 import functools
-import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +36,6 @@ AT_ONCE = 10  # steps in one call; the first ten, with the compiling, are not co
 CHECKS = [100, 140, 200, 280, 400, 560, 800, 1120, 1600, 2240, 3200, 4480, 6400, 8960, 12800]  # G steps, of a curve
 POINT = ("G steps", "CPU seconds", "Fréchet distance", "D's loss", "G's loss", "score of real", "score of fake")
 SAMPLES, CURVE_SAMPLES = 10_000, 2_000
-HELD_OUT = 10_000  # of the training images, for the choice of the rate
 SEEDS = range(3)
 
 
@@ -128,24 +125,13 @@ def build(method: str, rate: float) -> gan_utils.GAN:
 def choose(seed: int, method: str, rate: float) -> dict[str, Any]:
     """One run on the first 50,000 digits, scored by the other 10,000 of the training set."""
     images = data.load_mnist("train")[0]
-    _, curve = train(seed, method, rate, images[:-HELD_OUT], held_out("MNIST"), "MNIST", RATE_SECONDS)
+    _, curve = train(seed, method, rate, images[: -study.HELD_OUT], study.held_out(), "MNIST", RATE_SECONDS)
     return {"method": method, "recipe": described(method), "rate": rate, "curve": curve, "frechet": curve[-1][2]}
-
-
-@functools.cache
-def held_out(name: str) -> np.ndarray:
-    """Features of the last 10,000 training images."""
-    load, extract = study.IMAGES[name]
-    return extract(load("train")[0][-HELD_OUT:])[0]
 
 
 def rates() -> dict[str, float]:
     """The learning rate of each method whose run ended best; a run that ended in NaN is the worst."""
-    runs = json.loads((study.FOLDER / "equal_cost_rates.json").read_text("utf-8"))["runs"]
-    best = {}
-    for run in sorted(runs, key=lambda run: (run["frechet"] is None, run["frechet"])):
-        best.setdefault(run["method"], run["rate"])
-    return best
+    return {name: run["rate"] for name, run in study.best_runs("equal_cost_rates", "method", "frechet").items()}
 
 
 def compare(seed: int, name: str, method: str) -> dict[str, Any]:
@@ -156,7 +142,7 @@ def compare(seed: int, name: str, method: str) -> dict[str, Any]:
     record = {"data": name, "method": method, "recipe": described(method), "rate": rate, "curve": curve}
     images = gan.sample(SAMPLES, seed=1)
     if np.isfinite(images).all():
-        record |= scores(extract(images), study.reference(name))
+        record |= study.scores(extract(images), study.reference(name))
         record["samples"] = study.encode(images[:16]) if seed == 0 else None
     return record
 
@@ -171,36 +157,16 @@ def train(
     gan = build(method, rate)
     dataset = data.batches(images, BATCH, seed).repeat()
     gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock = Clock(seconds)
+    clock = study.Clock(seconds)
     curve, done = [], AT_ONCE
     for check in [*CHECKS, 10**6]:
         history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
         done = int(gan.g_optimizer.iterations.numpy())
-        told = [history[key][-1] for key in ("d_loss", "g_loss", *gan.score_names())]
-        seen = [float(f"{value:.4g}") if np.isfinite(value) else None for value in told]
-        curve.append([done, round(clock.spent, 1), distance(gan, reference, name), *seen])
+        told = [study.rounded(history[key][-1], 4) for key in ("d_loss", "g_loss", *gan.score_names())]
+        curve.append([done, round(clock.spent, 1), distance(gan, reference, name), *told])
         if clock.spent >= seconds or curve[-1][2] is None:
             break
     return gan, curve
-
-
-class Clock(keras.callbacks.Callback):
-    """Counts the CPU seconds of all trainings it takes part in, and ends the one in which they are spent.
-
-    Args:
-        seconds: after which training ends.
-    """
-
-    def __init__(self, seconds: float):
-        super().__init__()
-        self.seconds, self.spent = seconds, 0.0
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.before, self.begin = self.spent, time.process_time()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.spent = self.before + time.process_time() - self.begin
-        self.model.stop_training = self.model.stop_training or self.spent >= self.seconds
 
 
 def distance(gan: gan_utils.GAN, reference: np.ndarray, name: str) -> float | None:
@@ -209,18 +175,6 @@ def distance(gan: gan_utils.GAN, reference: np.ndarray, name: str) -> float | No
     if not np.isfinite(images).all():
         return None
     return round(metrics.frechet_distance(study.IMAGES[name][1](images)[0], reference), 2)
-
-
-def scores(extracted: tuple[np.ndarray, np.ndarray], real: np.ndarray) -> dict[str, float]:
-    """All metrics of (features, logits) against the features of as many real images."""
-    features, logits = extracted
-    found = {
-        "frechet": metrics.frechet_distance(features, real),
-        "kernel": metrics.kernel_distance(features, real)[0],
-        **metrics.precision_recall(real, features),
-        "inception_score": metrics.inception_score(logits)[0],
-    }
-    return {name: float(f"{value:.5g}") for name, value in found.items()}
 
 
 def protocol() -> dict[str, Any]:
@@ -264,7 +218,7 @@ def main() -> None:
     }
     study.conduct("equal_cost_rates", {**protocol(), **chosen}, tries, [RATE_SEED], choose, command)
     floor = {
-        name: scores(extract(load("train")[0][:SAMPLES]), study.reference(name))
+        name: study.scores(extract(load("train")[0][:SAMPLES]), study.reference(name))
         for name, (load, extract) in study.IMAGES.items()
     }
     compared = {"cpu_seconds": SECONDS, "samples": SAMPLES, "reference": "10,000 test images"}

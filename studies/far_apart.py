@@ -20,7 +20,6 @@ import keras
 import numpy as np
 import study
 import tensorflow as tf
-from equal_cost import Clock
 from keras import layers
 
 import gan_utils
@@ -120,7 +119,7 @@ def train(seed: int, where: str) -> dict[str, Any]:
     gan = build(where)
     dataset = data.batches(images(20_000, seed), BATCH, seed).repeat()
     gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock, curve, done = Clock(SECONDS), [], AT_ONCE
+    clock, curve, done = study.Clock(SECONDS), [], AT_ONCE
     for check in [*CHECKS, 10**6]:
         gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock])
         done = int(gan.g_optimizer.iterations.numpy())

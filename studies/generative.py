@@ -10,7 +10,6 @@ core; two processes share it.
 """
 
 import functools
-import json
 import os
 import time
 from collections.abc import Callable
@@ -47,22 +46,14 @@ LATENTS = {"VAE, 2 latents": 2, "VAE, 20 latents": 20}
 MODELS = (*PIXELS, "autoencoder", *LATENTS, "GAN")
 
 
-class Clock(keras.callbacks.Callback):
-    """Ends a training after so many seconds of CPU time, without those of the first steps, which compile.
-
-    Args:
-        seconds: after which it ends.
-    """
-
-    def __init__(self, seconds: float):
-        super().__init__()
-        self.seconds, self.spent, self.steps = seconds, 0.0, 0
+class Clock(study.Clock):
+    """Does not count the first steps of a training, which compile."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self.steps == 0:
+        if batch < AT_ONCE:
             self.begin = time.process_time()
-        self.steps, self.spent = batch + 1, time.process_time() - self.begin
-        self.model.stop_training = self.model.stop_training or self.spent >= self.seconds
+        self.steps = batch + 1
+        super().on_train_batch_end(batch, logs)
 
 
 @functools.cache
@@ -133,16 +124,12 @@ def choose(seed: int, name: str, rate: float) -> dict[str, Any]:
         loss = -autoregressive.log_likelihood(model, images).mean()
     else:
         loss = np.mean(squared_error(images, model.predict(images, batch_size=500, verbose=0)))
-    return {"model": name, **told, "loss": number(loss) if np.isfinite(loss) else None}
+    return {"model": name, **told, "loss": study.rounded(loss) if np.isfinite(loss) else None}
 
 
 def rates() -> dict[str, float]:
     """The learning rate of each model whose run ended best; a run that ended in NaN is the worst."""
-    runs = json.loads((study.FOLDER / "generative_rates.json").read_text("utf-8"))["runs"]
-    best: dict[str, float] = {}
-    for run in sorted(runs, key=lambda run: (run["loss"] is None, run["loss"])):
-        best.setdefault(run["model"], run["rate"])
-    return best
+    return {name: run["rate"] for name, run in study.best_runs("generative_rates", "model", "loss").items()}
 
 
 def compare(seed: int, name: str) -> dict[str, Any]:
@@ -154,7 +141,7 @@ def compare(seed: int, name: str) -> dict[str, Any]:
         begin = time.process_time()
         images, passes = draw(SAMPLES)
         spent = time.process_time() - begin
-        record["samples"][kind] = {"cpu_seconds": number(spent), "passes": passes, **scores(images)}
+        record["samples"][kind] = {"cpu_seconds": study.rounded(spent), "passes": passes, **scores(images)}
         if seed == 0:
             record["pictures"][kind] = study.encode(2.0 * images[:16] - 1.0)
     return record
@@ -230,11 +217,11 @@ def against(images: np.ndarray, real: np.ndarray) -> dict[str, float]:
     reference, seen = features(real), features(images)
     near = metrics.precision_recall(reference, seen)
     return {
-        "frechet": number(metrics.frechet_distance(seen, reference)),
-        "precision": number(near["precision"]),
-        "recall": number(near["recall"]),
-        "high_frequencies": number(high_frequencies(images)),
-        "ink": number(images.mean()),
+        "frechet": study.rounded(metrics.frechet_distance(seen, reference)),
+        "precision": study.rounded(near["precision"]),
+        "recall": study.rounded(near["recall"]),
+        "high_frequencies": study.rounded(high_frequencies(images)),
+        "ink": study.rounded(images.mean()),
     }
 
 
@@ -262,16 +249,12 @@ def mean_and_error(values: np.ndarray) -> list[float]:
     return [round(float(values.mean()), 3), round(float(values.std(ddof=1) / len(values) ** 0.5), 3)]
 
 
-def number(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
 def floor() -> dict[str, Any]:
     """What as many real digits score, of the training set, and the energy of the test digits."""
     gray = (data.load_mnist("train")[0][:SAMPLES] + 1.0) / 2.0
     test = (data.load_mnist("test")[0] + 1.0) / 2.0
     energy = {"binary": high_frequencies(digits("test")), "gray": high_frequencies(test)}
-    return {**scores(gray), "test": {kind: number(value) for kind, value in energy.items()}}
+    return {**scores(gray), "test": {kind: study.rounded(value) for kind, value in energy.items()}}
 
 
 def protocol() -> dict[str, Any]:

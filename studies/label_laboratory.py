@@ -72,13 +72,13 @@ def gaussians(seed: int, method: str, weight: float = 1.0) -> dict[str, Any]:
     samples, asked = gan.sample(3 * SAMPLES, seed=1), np.arange(3 * SAMPLES) % 3
     found = {
         "recipe": f"{method}, class weight {weight:g}" if settings else method,
-        "means": [rounded(samples[asked == label].mean()) for label in range(3)],
-        "stds": [rounded(samples[asked == label].std()) for label in range(3)],
-        "nearest_mean_is_asked": rounded(np.mean(nearest(samples) == asked)),
+        "means": [study.rounded(samples[asked == label].mean(), 4) for label in range(3)],
+        "stds": [study.rounded(samples[asked == label].std(), 4) for label in range(3)],
+        "nearest_mean_is_asked": study.rounded(np.mean(nearest(samples) == asked), 4),
     }
     for name, some, truth in (("d_right_on_fakes", samples, asked), ("d_right_on_real", real, labels)):
         told = gan.discriminator.predict(some, batch_size=1000, verbose=0)[1].argmax(axis=1) if settings else None
-        found[name] = rounded(np.mean(told == truth)) if settings else None
+        found[name] = study.rounded(np.mean(told == truth), 4) if settings else None
     return found
 
 
@@ -138,11 +138,11 @@ def ring(seed: int, weight: float, d_steps: int, codes: int = CODES) -> dict[str
     modes, good = metrics.mode_coverage(samples[:SAMPLES], CENTERS, 3 * STD)
     return {
         "recipe": f"InfoGAN, {codes} codes, λ = {weight:g}, {d_steps} D steps",
-        "bound": rounded(float(gan.information_bound(told))),
-        "information_of_squares": rounded(information(code, squares.ravel())),
-        "information_of_modes": rounded(information(code, distances.argmin(axis=1))),
+        "bound": study.rounded(float(gan.information_bound(told)), 4),
+        "information_of_squares": study.rounded(information(code, squares.ravel()), 4),
+        "information_of_modes": study.rounded(information(code, distances.argmin(axis=1)), 4),
         "modes": modes,
-        "good": rounded(good),
+        "good": study.rounded(good, 4),
         "samples": np.round(samples[:400], 3).tolist() if seed == 0 else None,
         "codes": code[:400].tolist() if seed == 0 else None,
     }
@@ -184,7 +184,11 @@ def moons(seed: int, method: str) -> dict[str, Any]:
         fit(gan, mixed(points, known, labels, seed, MOON_BATCH, len(known)))
     points, truth = make_moons(SAMPLES, noise=MOON_NOISE, random_state=1_000 + seed)
     answers = keras.Model(network.inputs, network.outputs[0]).predict(points, batch_size=1000, verbose=0)
-    return {"recipe": method, "error": rounded(np.mean(answers.argmax(axis=1) != truth)), "known": known.tolist()}
+    return {
+        "recipe": method,
+        "error": study.rounded(np.mean(answers.argmax(axis=1) != truth), 4),
+        "known": known.tolist(),
+    }
 
 
 def classifier(features: bool) -> keras.Model:
@@ -206,10 +210,6 @@ MOONS: dict[str, tuple[type[gan_utils.GAN], dict[str, Any]]] = {
 def train(seed: int, laboratory: str, **setting: Any) -> dict[str, Any]:
     run = {"Gaussians": gaussians, "ring": ring, "moons": moons}[laboratory]
     return {"laboratory": laboratory, **run(seed, **setting)}
-
-
-def rounded(value: Any) -> float:
-    return float(f"{value:.4g}")
 
 
 def settings() -> dict[str, dict[str, Any]]:

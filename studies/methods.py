@@ -80,7 +80,7 @@ def train_on_images(seed: int, name: str, network: str, objective: str) -> dict[
     record = {"data": name, "method": f"{network}, {objective}", "steps": STEPS_PER_CHECK * len(points)}
     record |= {"train_seconds": points[-1][0], "curve": points}
     if np.isfinite(images).all():
-        record |= scores(extract(images), study.reference(name))
+        record |= study.scores(extract(images), study.reference(name))
         record["samples"] = study.encode(images[:24]) if seed == 0 else None
     return record
 
@@ -119,18 +119,6 @@ def compiled(
     return gan
 
 
-def scores(extracted: tuple[np.ndarray, np.ndarray], real: np.ndarray) -> dict[str, float]:
-    """All metrics of (features, logits) against the features of as many real images."""
-    features, logits = extracted
-    found = {
-        "frechet": metrics.frechet_distance(features, real),
-        "kernel": metrics.kernel_distance(features, real)[0],
-        **metrics.precision_recall(real, features),
-        "inception_score": metrics.inception_score(logits)[0],
-    }
-    return {name: float(f"{value:.5g}") for name, value in found.items()}
-
-
 def report(target: float) -> None:
     """Prints, for each setting, when its learning curves first reached the target."""
     runs = json.loads((study.FOLDER / "methods.json").read_text("utf-8"))["runs"]
@@ -150,7 +138,7 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=150.0, help="Fréchet distance to be reached (default: 150)")
     target = parser.parse_args().target
     floor = {
-        name: scores(extract(load("train")[0][:SAMPLES]), study.reference(name))
+        name: study.scores(extract(load("train")[0][:SAMPLES]), study.reference(name))
         for name, (load, extract) in study.IMAGES.items()
     }
     protocol = {

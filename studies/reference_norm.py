@@ -45,11 +45,14 @@ def train(seed: int, kind: str) -> dict[str, Any]:
     gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
     begin = time.process_time()
     gan.fit(dataset, steps_per_epoch=STEPS - AT_ONCE, verbose=0)
-    record = {"kind": kind, "seconds_a_step": rounded((time.process_time() - begin) / (STEPS - AT_ONCE))}
+    record = {"kind": kind, "seconds_a_step": study.rounded((time.process_time() - begin) / (STEPS - AT_ONCE))}
     samples = gan.sample(SAMPLES, seed=1)
     if not np.isfinite(samples).all():
         return {**record, "frechet": None}
-    record |= {"frechet": rounded(study.frechet(samples)), "frechet_few": rounded(study.frechet(samples[:FEW]))}
+    record |= {
+        "frechet": study.rounded(study.frechet(samples)),
+        "frechet_few": study.rounded(study.frechet(samples[:FEW])),
+    }
     record |= nearness(samples[:FEW], images, chosen, np.random.default_rng(seed))
     record |= logits(gan.discriminator, images, chosen)
     record["frechet_exchanged"] = [exchange(gan, other) for other in exchanged] if kind != "batch" else None
@@ -89,7 +92,9 @@ def nearness(
     for name, space in spaces.items():
         seen = space(samples)
         mean, *others = (nearest(seen, space(images[group])) for group in (chosen, *groups))
-        found[f"nearest_in_{name}"] = [rounded(value) for value in (mean, np.mean(others), np.std(others, ddof=1))]
+        found[f"nearest_in_{name}"] = [
+            study.rounded(value) for value in (mean, np.mean(others), np.std(others, ddof=1))
+        ]
     return found
 
 
@@ -111,8 +116,8 @@ def logits(discriminator: keras.Model, images: np.ndarray, chosen: np.ndarray) -
         return np.array([float(tf.reduce_mean(part)) for part in parts])
 
     found = {"reference": means(images[chosen]), "training": means(others), "test": means(test)}
-    told = {f"logit_{name}": rounded(values.mean()) for name, values in found.items()}
-    return {**told, "logit_std_of_groups": rounded(found["training"].std(ddof=1))}
+    told = {f"logit_{name}": study.rounded(values.mean()) for name, values in found.items()}
+    return {**told, "logit_std_of_groups": study.rounded(found["training"].std(ddof=1))}
 
 
 def exchange(gan: gan_utils.GAN, latents: np.ndarray) -> float:
@@ -122,17 +127,13 @@ def exchange(gan: gan_utils.GAN, latents: np.ndarray) -> float:
     holder.reference.assign(latents)
     samples = gan.sample(FEW, seed=1)
     holder.reference.assign(own)
-    return rounded(study.frechet(samples))
-
-
-def rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+    return study.rounded(study.frechet(samples))
 
 
 @functools.cache
 def floor() -> float:
     """Fréchet distance of as many training digits."""
-    return rounded(study.frechet(data.load_mnist("train")[0][:SAMPLES]))
+    return study.rounded(study.frechet(data.load_mnist("train")[0][:SAMPLES]))
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ digits for 300 epochs, averages D's weights, and prints the test error after eac
 A run that is in the files is not made again. Takes about two hours on one CPU core; two processes share it.
 """
 
-import json
 import os
 from typing import Any
 
@@ -23,7 +22,6 @@ import keras
 import numpy as np
 import study
 import tensorflow as tf
-from equal_cost import Clock
 from keras import layers
 
 import gan_utils
@@ -119,7 +117,7 @@ def train(
         dataset = data.batches(known[0], len(chosen), seed, known[1]).repeat()
     else:
         dataset = mixed(images[learned], *known, seed, BATCH, KNOWN)
-    clock, curve, best = Clock(seconds), [], None
+    clock, curve, best = study.Clock(seconds), [], None
     while len(curve) < epochs and clock.spent < seconds:
         steps = len(images[learned]) // BATCH
         trained.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=[clock], shuffle=False)
@@ -152,11 +150,8 @@ def choose(seed: int, method: str, rate: float, weight: float | None = None) -> 
 
 def rates() -> dict[str, dict[str, Any]]:
     """Learning rate and λ of each method by its fewest validation errors."""
-    runs = json.loads((study.FOLDER / "semi_supervised_rates.json").read_text("utf-8"))["runs"]
-    best = {}
-    for run in sorted(runs, key=lambda run: run["errors"]):
-        best.setdefault(run["method"], {"rate": run["rate"], "weight": run["weight"]})
-    return best
+    best = study.best_runs("semi_supervised_rates", "method", "errors")
+    return {method: {"rate": run["rate"], "weight": run["weight"]} for method, run in best.items()}
 
 
 def compare(seed: int, method: str) -> dict[str, Any]:

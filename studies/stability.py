@@ -18,7 +18,6 @@ import keras
 import numpy as np
 import study
 import tensorflow as tf
-from equal_cost import Clock
 
 import gan_utils
 from gan_utils import data, metrics, models
@@ -45,12 +44,12 @@ def train(seed: int, kind: str, rate: float) -> dict[str, Any]:
     images = data.load_mnist("train")[0]
     dataset = data.batches(images, BATCH, seed).repeat()
     gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock, curve, done = Clock(SECONDS), [], AT_ONCE
+    clock, curve, done = study.Clock(SECONDS), [], AT_ONCE
     for check in [*CHECKS, 10**6]:
         history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
         done = int(gan.g_optimizer.iterations.numpy())
-        told = [history[key][-1] for key in ("d_loss", "g_loss", *gan.score_names())]
-        curve.append([done, round(clock.spent, 1), *point(gan, images[:PAIRS]), *map(rounded, told)])
+        told = [study.rounded(history[key][-1], 4) for key in ("d_loss", "g_loss", *gan.score_names())]
+        curve.append([done, round(clock.spent, 1), *point(gan, images[:PAIRS]), *told])
         if clock.spent >= SECONDS or curve[-1][2] is None:
             break
     record = {"kind": kind, "rate": rate, "ended": ended(curve), "frechet": curve[-1][2], "curve": curve}
@@ -76,7 +75,7 @@ def point(gan: gan_utils.GAN, real: np.ndarray) -> list[float | None]:
     distance = metrics.frechet_distance(features, study.reference())
     spread = features.var(axis=0).sum() / study.reference().var(axis=0).sum()
     slopes = slope(gan.discriminator, real, samples[: len(real)])
-    return [rounded(value) for value in (distance, spread, *slopes, product_of_norms(gan.discriminator))]
+    return [study.rounded(value, 4) for value in (distance, spread, *slopes, product_of_norms(gan.discriminator))]
 
 
 def slope(discriminator: keras.Model, real: np.ndarray, fake: np.ndarray) -> tuple[float, float, float]:
@@ -117,10 +116,6 @@ def ended(curve: list[list[float | None]]) -> str:
     if distance is None:
         return "NaN"
     return "collapsed" if spread < COLLAPSED else "running"
-
-
-def rounded(value: float) -> float | None:
-    return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
 def main() -> None:

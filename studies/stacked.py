@@ -23,7 +23,6 @@ import keras
 import numpy as np
 import study
 import tensorflow as tf
-from equal_cost import Clock
 from keras import layers
 
 import gan_utils
@@ -95,7 +94,7 @@ def counts(told: np.ndarray, shares: np.ndarray) -> dict[str, Any]:
     return {"modes": int(there.sum()), "kl": round(float(kl), 4)}
 
 
-class Course(Clock):
+class Course(study.Clock):
     """Counts the modes of fewer samples on the way, and its own time not at all.
 
     Args:

@@ -34,6 +34,7 @@ else:
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "data" / "results"
 LOCKS = ROOT / "build" / "locks"
+HELD_OUT = 10_000  # training images that choose a learning rate
 PAUSE = 10.0  # seconds between two looks at the runs that another process makes
 
 IMAGES = {
@@ -197,6 +198,13 @@ def take(file: IO[str]) -> bool:
 
 
 @functools.cache
+def held_out(name: str = "MNIST") -> np.ndarray:
+    """Features of the last `HELD_OUT` training images of one of `IMAGES`, on which a learning rate is chosen."""
+    load, extract = IMAGES[name]
+    return extract(load("train")[0][-HELD_OUT:])[0]
+
+
+@functools.cache
 def reference(name: str = "MNIST") -> np.ndarray:
     """Features of the 10,000 test images of one of `IMAGES`, (10000, 128)."""
     load, extract = IMAGES[name]
@@ -206,6 +214,51 @@ def reference(name: str = "MNIST") -> np.ndarray:
 def frechet(images: np.ndarray, name: str = "MNIST") -> float:
     """Fréchet distance to the 10,000 test images, in the features of the shipped classifier of this data set."""
     return metrics.frechet_distance(IMAGES[name][1](images)[0], reference(name))
+
+
+def scores(extracted: tuple[np.ndarray, np.ndarray], real: np.ndarray) -> dict[str, float]:
+    """All metrics of (features, logits) against the features of as many real images."""
+    features, logits = extracted
+    found = {
+        "frechet": metrics.frechet_distance(features, real),
+        "kernel": metrics.kernel_distance(features, real)[0],
+        **metrics.precision_recall(real, features),
+        "inception_score": metrics.inception_score(logits)[0],
+    }
+    return {name: rounded(value) for name, value in found.items()}
+
+
+def rounded(value: float | None, digits: int = 5) -> float | None:
+    """To so many significant digits; None where there is no finite number."""
+    return None if value is None or not np.isfinite(value) else float(f"{value:.{digits}g}")
+
+
+def best_runs(name: str, row: str, score: str) -> dict[str, dict[str, Any]]:
+    """By each value of `row`, the run of data/results/NAME.json with the lowest score; one without comes last."""
+    runs = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["runs"]
+    best: dict[str, dict[str, Any]] = {}
+    for run in sorted(runs, key=lambda run: (run[score] is None, run[score])):
+        best.setdefault(run[row], run)
+    return best
+
+
+class Clock(keras.callbacks.Callback):
+    """Counts the CPU seconds of all trainings it takes part in, and ends the one in which they are spent.
+
+    Args:
+        seconds: after which training ends.
+    """
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds, self.spent = seconds, 0.0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.before, self.begin = self.spent, time.process_time()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.spent = self.before + time.process_time() - self.begin
+        self.model.stop_training = self.model.stop_training or self.spent >= self.seconds
 
 
 def encode(images: np.ndarray) -> str:

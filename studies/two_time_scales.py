@@ -21,7 +21,6 @@ import keras
 import numpy as np
 import study
 import tensorflow as tf
-from equal_cost import Clock, held_out
 
 import gan_utils
 from gan_utils import data, metrics, models
@@ -38,7 +37,7 @@ SEEDS = range(3)
 def choose(seed: int, d_rate: float, g_rate: float) -> dict[str, Any]:
     """One run on the first 50,000 digits, scored by the other 10,000 of the training set."""
     images = data.load_mnist("train")[0][:-HELD_OUT]
-    return train(seed, d_rate, g_rate, images, held_out("MNIST"))
+    return train(seed, d_rate, g_rate, images, study.held_out())
 
 
 def confirm(seed: int, d_rate: float, g_rate: float) -> dict[str, Any]:
@@ -50,15 +49,15 @@ def train(seed: int, d_rate: float, g_rate: float, images: np.ndarray, reference
     gan = build(d_rate, g_rate)
     dataset = data.batches(images, BATCH, seed).repeat()
     gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock = Clock(SECONDS)
+    clock = study.Clock(SECONDS)
     history = gan.fit(dataset, steps_per_epoch=10**6, verbose=0, callbacks=[clock]).history
-    told = {name: rounded(history[name][-1]) for name in gan.score_names()}
+    told = {name: study.rounded(history[name][-1]) for name in gan.score_names()}
     record = {"d_rate": d_rate, "g_rate": g_rate, "g_steps": int(gan.g_optimizer.iterations), **told}
     samples = gan.sample(SAMPLES, seed=1)
     if not np.isfinite(samples).all():
         return {**record, "frechet": None, "samples": None}
     distance = metrics.frechet_distance(metrics.digit_features(samples)[0], reference)
-    return {**record, "frechet": rounded(distance), "samples": study.encode(samples[:8])}
+    return {**record, "frechet": study.rounded(distance), "samples": study.encode(samples[:8])}
 
 
 def build(d_rate: float, g_rate: float) -> gan_utils.GAN:
@@ -66,10 +65,6 @@ def build(d_rate: float, g_rate: float) -> gan_utils.GAN:
     gan = gan_utils.GAN(*networks, latent_dim=LATENT)
     gan.compile(*(keras.optimizers.Adam(rate, beta_1=0.5) for rate in (d_rate, g_rate)), steps_per_execution=AT_ONCE)
     return gan
-
-
-def rounded(value: float) -> float | None:
-    return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
 def named(pairs: Any) -> dict[str, dict[str, float]]:

@@ -11,8 +11,6 @@ import sys
 import threading
 import time
 
-import equal_cost
-import methods
 import numpy as np
 import pytest
 import study
@@ -241,8 +239,7 @@ def test_committed_runs_are_of_the_protocol_of_their_script(name, monkeypatch):
     monkeypatch.setattr(metrics, "digit_features", lambda images: (np.zeros((len(images), 1)), None))
     monkeypatch.setattr(metrics, "frechet_distance", lambda *features: 0.0)
     monkeypatch.setattr(study, "IMAGES", dict.fromkeys(study.IMAGES, (data.load_mnist, metrics.digit_features)))
-    monkeypatch.setattr(methods, "scores", lambda *features: {})
-    monkeypatch.setattr(equal_cost, "scores", lambda *features: {})
+    monkeypatch.setattr(study, "scores", lambda *features: {})
     monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)  # too late here
     monkeypatch.setattr("sys.argv", [name])
     importlib.import_module(script).main()
