@@ -306,7 +306,7 @@ def load_pretrained(name: str) -> keras.Model:
     Args:
         name: "mnist_generator", "mnist_discriminator" (and the same after 1, 4 and 12 epochs, such as
             "mnist_discriminator_epoch_4"), "mnist_classifier", "fashion_classifier", "faces_generator",
-            "faces_discriminator" or "faces_attributes".
+            "faces_discriminator", "faces_attributes", "mnist_conditional_generator" or "mnist_pixel_cnn".
 
     Raises:
         ValueError: there is no such network, or its file is damaged.

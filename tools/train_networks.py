@@ -297,7 +297,7 @@ def train_dcgan(
     chosen = int(np.argmin(told["frechet"]))
     budget = (
         f"epoch {chosen + 1} of {epochs}, the best on a validation part; {len(dataset)} steps an epoch, batch 64, "
-        f"{told['seconds'][-1]:.0f} s of CPU time"
+        f"{told['seconds'][-1]:.0f} s of CPU time{beside()}"
     )
     return keras.saving.load_model(folder / "best.keras"), budget
 
@@ -366,7 +366,13 @@ def fit_falling(
     network.fit(dataset, epochs=epochs, verbose=2, shuffle=False, callbacks=callbacks)
     spent = json.loads(seconds.read_text())
     seconds.unlink()  # the next training starts anew
-    return f"{epochs} epochs of {len(dataset)} steps, batch 64, {spent:.0f} s of CPU time"
+    return f"{epochs} epochs of {len(dataset)} steps, batch 64, {spent:.0f} s of CPU time{beside()}"
+
+
+def beside() -> str:
+    """The GPU that took part, in words."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return f" beside one {tf.config.experimental.get_device_details(gpus[0])['device_name']}" if gpus else ""
 
 
 def ship(name: str, network: keras.Model, what: str, budget: str, scores: dict[str, Any]) -> None:
