@@ -1,5 +1,6 @@
 """What the studies of mode collapse count and build, against numbers worked out by hand."""
 
+import balance
 import collapse
 import keras
 import numpy as np
@@ -131,3 +132,16 @@ def test_the_discriminators_of_stacks(method, outputs):
     assert network.input_shape == (None, 28, 28, 3)
     more = network.count_params() - stacked.critic(4).count_params()
     assert more == {"plain": 0, "PacGAN 2": 4 * 4 * 3 * 4, "minibatch deviation": 4 * 4}[method]
+
+
+@pytest.mark.parametrize(("logit", "expected"), [(0.0, balance.AT_MOST), (5.0, 0)])
+def test_a_schedule_leaves_out_the_steps_of_a_d_that_is_right(logit, expected):
+    generator = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    weight = keras.initializers.Constant(logit)  # real samples are 1 and fakes 0: right about all with 2x − 1, times 5
+    discriminator = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Rescaling(2.0, -1.0), keras.layers.Dense(1, kernel_initializer=weight)]
+    )
+    gan = balance.Scheduled(generator, discriminator, latent_dim=2, at_most=balance.AT_MOST)
+    gan.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))  # nobody learns, so nobody becomes right
+    gan.fit(tf.data.Dataset.from_tensors(tf.ones((8, 1))), verbose=0)
+    assert int(gan.d_optimizer.iterations) == expected
