@@ -1,12 +1,15 @@
 # make demo   the first notebook, from an empty machine to a picture
 # make test   lint, unit tests and every notebook
 # make lab    JupyterLab on the course
+# make site   the course as a web site, in build/site; `make test-site` tries it in Chromium
+# make slides   a deck of slides a lesson, in build/slides
+# make student  the lessons without solutions, for nbgrader, in build/student; `make test-class` tries both
 # make test-lowest   unit tests on the lowest versions that pyproject.toml allows, on Python 3.11
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-lowest lab lint clean
+.PHONY: demo test test-lowest test-site site slides student test-class lab lint clean
 
 demo: .venv/installed
 	$(BIN)/python tools/run_notebook.py notebooks/01_vanilla_gan.ipynb --output build
@@ -31,6 +34,61 @@ lab: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# Notebooks are not executed: the pages show their stored outputs. What the pages load lies beside them (MathJax,
+# onnxruntime-web, TensorFlow.js), so that none asks another host.
+MODULES := build/node_modules
+site: .venv/installed-site $(MODULES)/.package-lock.json build/explorer/explorer.json
+	rm -rf build/site-source
+	mkdir -p build/site-source/notebooks
+	cp -p site/*.md build/site-source
+	cp -p notebooks/*.ipynb build/site-source/notebooks
+	cp -Rp docs build/site-source
+	$(BIN)/sphinx-build -qE --fail-on-warning --keep-going -c site -d build/site-doctrees build/site-source build/site
+	mkdir -p build/site/_static/mathjax/fonts/mathjax-newcm-font build/site/explorer/vendor build/site/game/vendor
+	cd $(MODULES)/mathjax && cp -R tex-chtml.js a11y input sre ui ../../site/_static/mathjax
+	cp -R $(MODULES)/@mathjax/mathjax-newcm-font/chtml build/site/_static/mathjax/fonts/mathjax-newcm-font
+	cp -R site/explorer site/game site/_static/favicon.ico build/site
+	cd $(MODULES)/onnxruntime-web/dist && cp ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm \
+		../../../site/explorer/vendor
+	cp $(MODULES)/@tensorflow/tfjs/dist/tf.es2017.min.js build/site/game/vendor
+	cp build/explorer/* build/site/explorer
+
+build/explorer/explorer.json: .venv/installed-site tools/export_onnx.py data/manifest.json notebooks/05_latent_arithmetic.ipynb
+	$(BIN)/python tools/export_onnx.py build/explorer
+
+test-site: site
+	$(BIN)/python -m pytest site/tests
+
+$(MODULES)/.package-lock.json: site/package-lock.json
+	mkdir -p build
+	cp site/package.json site/package-lock.json build
+	npm ci --prefix build --ignore-scripts --no-audit --no-fund
+
+.venv/installed-site: .venv/installed requirements-site.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-site.txt
+	touch $@
+
+# Nothing is executed here either. A deck is one file that holds Reveal.js and MathJax.
+slides: .venv/installed-class build/class/node_modules/.package-lock.json
+	$(BIN)/python tools/slides.py notebooks/*.ipynb
+
+# make student VARIANT=1: the exercises that have other numbers get them
+VARIANT ?= 0
+student: .venv/installed-class
+	$(BIN)/python tools/student.py notebooks/*.ipynb --variant $(VARIANT)
+
+test-class: .venv/installed-class build/class/node_modules/.package-lock.json
+	$(BIN)/python -m pytest class/tests
+
+build/class/node_modules/.package-lock.json: class/package-lock.json
+	mkdir -p build/class
+	cp class/package.json class/package-lock.json build/class
+	npm ci --prefix build/class --ignore-scripts --no-audit --no-fund
+
+.venv/installed-class: .venv/installed requirements-class.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-class.txt
 	touch $@
 
 clean:

@@ -306,7 +306,8 @@ def load_pretrained(name: str) -> keras.Model:
     Args:
         name: "mnist_generator", "mnist_discriminator" (and the same after 1, 4 and 12 epochs, such as
             "mnist_discriminator_epoch_4"), "mnist_classifier", "fashion_classifier", "faces_generator",
-            "faces_discriminator", "faces_attributes", "mnist_conditional_generator" or "mnist_pixel_cnn".
+            "faces_discriminator", "faces_attributes", "mnist_conditional_generator", "mnist_pixel_cnn",
+            "mnist_gated_pixel_cnn", or "mnist_vae_2_encoder", "mnist_vae_2_decoder" and the same with 20 latents.
 
     Raises:
         ValueError: there is no such network, or its file is damaged.

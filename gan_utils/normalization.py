@@ -41,7 +41,7 @@ class ReferenceBatchNormalization(keras.layers.Layer):
         >>> print(samples.numpy().round(3), reference.numpy().ravel().round(3))  # m = 2, v = 1
         [[3.]] [-1.  1.]
 
-    Reference: T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498, section 3.4.
+    Reference: T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498, section 3.5.
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any):
@@ -104,7 +104,7 @@ class VirtualBatchNormalization(ReferenceBatchNormalization):
     Differs from the authors' code: the variance is a mean of squared deviations, not a difference of two means, which
     cancels in float32.
 
-    Reference: T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498, section 3.4.
+    Reference: T. Salimans et al., Improved Techniques for Training GANs, 2016, arXiv:1606.03498, section 3.5.
     """
 
     def statistics(self, samples: Any, mean: Any, variance: Any, count: int) -> tuple[Any, Any]:
