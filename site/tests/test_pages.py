@@ -78,6 +78,7 @@ def test_a_page_opens_without_a_fault_also_on_a_phone(page, server, name):
 def test_letters_have_enough_contrast(page, server, name, scheme):
     page.emulate_media(color_scheme=scheme)
     opened(page, f"{server}/{name}")
+    page.evaluate("() => Promise.allSettled(document.getAnimations().map(fading => fading.finished))")
     assert page.evaluate(CONTRAST) == []
 
 
