@@ -55,7 +55,8 @@ site: .venv/installed-site $(MODULES)/.package-lock.json build/explorer/explorer
 	cp $(MODULES)/@tensorflow/tfjs/dist/tf.es2017.min.js build/site/game/vendor
 	cp build/explorer/* build/site/explorer
 
-build/explorer/explorer.json: .venv/installed-site tools/export_onnx.py data/manifest.json notebooks/05_latent_arithmetic.ipynb
+SHOWN := faces_generator faces_discriminator faces_attributes mnist_generator mnist_discriminator mnist_conditional_generator
+build/explorer/explorer.json: .venv/installed-site tools/export_onnx.py $(SHOWN:%=data/pretrained/%.keras) notebooks/05_latent_arithmetic.ipynb
 	$(BIN)/python tools/export_onnx.py build/explorer
 
 test-site: site

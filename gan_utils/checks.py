@@ -90,3 +90,13 @@ def check_labels(labels: Any, count: int) -> np.ndarray:
         low, high = labels.min(), labels.max()
         raise ValueError(f'Got labels from {low} to {high}, expected at least -1, which is "unlabelled", below 2³¹.')
     return labels.astype(np.int32)
+
+
+def check_epsilon(epsilon: Any) -> None:
+    """Refuses what is no number above 0, to be added to a variance.
+
+    Example:
+        >>> check_epsilon(1e-5)
+    """
+    if not (is_real(epsilon) and epsilon > 0.0):
+        raise ValueError(f"Got epsilon={epsilon!r}, expected a small number above 0, such as 1e-5.")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from gan_utils.checks import is_real, is_whole
+from gan_utils.checks import check_epsilon, is_whole
 
 _TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 
@@ -170,8 +170,7 @@ class LayerNormalization(keras.layers.Layer):
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any):
-        if not (is_real(epsilon) and epsilon > 0.0):
-            raise ValueError(f"Got epsilon={epsilon!r}, expected a small number above 0, such as 1e-5.")
+        check_epsilon(epsilon)
         super().__init__(**kwargs)
         self.epsilon = float(epsilon)
 

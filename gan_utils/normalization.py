@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gan_utils.checks import as_numbers, is_real
+from gan_utils.checks import as_numbers, check_epsilon
 
 
 @keras.saving.register_keras_serializable("gan_utils")
@@ -45,8 +45,7 @@ class ReferenceBatchNormalization(keras.layers.Layer):
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any):
-        if not (is_real(epsilon) and epsilon > 0.0):
-            raise ValueError(f"Got epsilon={epsilon!r}, expected a small number above 0, such as 1e-5.")
+        check_epsilon(epsilon)
         super().__init__(**kwargs)
         self.epsilon = float(epsilon)
 

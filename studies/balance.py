@@ -70,14 +70,11 @@ def train(seed: int, g_filters: int, d_filters: int, d_steps: int, schedule: str
     optimizers = (keras.optimizers.Adam(RATE, beta_1=0.5) for _ in range(2))
     gan.compile(*optimizers, d_steps=d_steps, steps_per_execution=AT_ONCE)
     dataset = data.batches(data.load_mnist("train")[0], BATCH, seed).repeat()
-    gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock, curve, done = study.Clock(float("inf")), [], AT_ONCE
-    for check in CHECKS:
-        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
-        done = int(gan.g_optimizer.iterations)
+    clock, curve = study.Clock(float("inf")), []
+    for done, log in study.stretches(gan, dataset, CHECKS, clock, AT_ONCE):
         samples = gan.sample(SAMPLES, seed=1)
         distance = metrics.frechet_distance(metrics.digit_features(samples)[0], study.reference())
-        told = [study.rounded(history[name][-1], 4) for name in gan.score_names()]
+        told = [study.rounded(log[name], 4) for name in gan.score_names()]
         curve.append([done, round(clock.spent, 1), study.rounded(distance, 4), *told])
         if done >= STEPS and clock.spent >= SECONDS:
             break

@@ -31,7 +31,7 @@ STARTS = {"scratch": None, "autoencoder": "autoencoder", "VAE": "VAE, 20 latents
 LABELS = (100, 1_000)
 RATES = (3e-4, 1e-3, 3e-3)
 EPOCHS = (10, 30, 100)  # after which one may stop
-BATCH, HELD_OUT = 20, 10_000
+BATCH = 20
 RATE_SEED = 10
 SEEDS = range(3)
 
@@ -72,7 +72,7 @@ def pretrained(start: str, seed: int) -> list[np.ndarray] | None:
     if name is None:
         return None
     rate = generative.rates()[name]
-    model, _ = generative.train(name, seed, rate, -HELD_OUT, SECONDS)
+    model, _ = generative.train(name, seed, rate, -study.HELD_OUT, SECONDS)
     if name == "autoencoder":
         return model.layers[0].get_weights()
     *inner, kernel, bias = model.encoder.get_weights()
@@ -110,7 +110,7 @@ def fine_tune(
 
 def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """So many of the first 50,000 training digits, as many of each class."""
-    labels = data.load_mnist("train")[1][:-HELD_OUT]
+    labels = data.load_mnist("train")[1][: -study.HELD_OUT]
     random = np.random.default_rng(seed)
     chosen = np.concatenate([random.choice(np.flatnonzero(labels == d), count // 10, False) for d in range(10)])
     return generative.digits("train")[chosen], labels[chosen]
@@ -118,7 +118,7 @@ def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def held_out() -> tuple[np.ndarray, np.ndarray]:
     """The last 10,000 training digits and their labels."""
-    return generative.digits("train")[-HELD_OUT:], data.load_mnist("train")[1][-HELD_OUT:]
+    return generative.digits("train")[-study.HELD_OUT :], data.load_mnist("train")[1][-study.HELD_OUT :]
 
 
 def main() -> None:

@@ -156,13 +156,10 @@ def train(
     """
     gan = build(method, rate)
     dataset = data.batches(images, BATCH, seed).repeat()
-    gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
     clock = study.Clock(seconds)
-    curve, done = [], AT_ONCE
-    for check in [*CHECKS, 10**6]:
-        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
-        done = int(gan.g_optimizer.iterations.numpy())
-        told = [study.rounded(history[key][-1], 4) for key in ("d_loss", "g_loss", *gan.score_names())]
+    curve = []
+    for done, log in study.stretches(gan, dataset, [*CHECKS, 10**6], clock, AT_ONCE):
+        told = [study.rounded(log[key], 4) for key in ("d_loss", "g_loss", *gan.score_names())]
         curve.append([done, round(clock.spent, 1), distance(gan, reference, name), *told])
         if clock.spent >= seconds or curve[-1][2] is None:
             break

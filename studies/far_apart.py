@@ -118,11 +118,8 @@ def train(seed: int, where: str) -> dict[str, Any]:
     """One run: its curve, and what share of its samples has two marks that agree."""
     gan = build(where)
     dataset = data.batches(images(20_000, seed), BATCH, seed).repeat()
-    gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock, curve, done = study.Clock(SECONDS), [], AT_ONCE
-    for check in [*CHECKS, 10**6]:
-        gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock])
-        done = int(gan.g_optimizer.iterations.numpy())
+    clock, curve = study.Clock(SECONDS), []
+    for done, _ in study.stretches(gan, dataset, [*CHECKS, 10**6], clock, AT_ONCE):
         samples = gan.sample(SAMPLES, seed=1)
         curve.append([done, round(clock.spent, 1), *counted(samples)])
         if clock.spent >= SECONDS or not np.isfinite(samples).all():

@@ -33,7 +33,7 @@ RATE_SEED = 10
 SEEDS = range(3)
 BATCH, AVERAGE, CODE, FILTERS = 64, 0.99, 20, 16
 AT_ONCE = 10  # steps in one call; the first ten, with the compiling, are not counted
-SAMPLES, HELD_OUT = 1_000, 10_000
+SAMPLES = 1_000
 WEIGHTED, IMPORTANCE = 1_000, 50  # test digits of the importance-weighted bound, and latents for each
 CUTOFF = 0.25  # cycles a pixel, half the highest frequency along a row
 
@@ -114,8 +114,8 @@ def train(name: str, seed: int, rate: float, count: int | None, seconds: float) 
 
 def choose(seed: int, name: str, rate: float) -> dict[str, Any]:
     """One run on the first 50,000 digits; the lower its loss on the other 10,000 of the training set, the better."""
-    model, told = train(name, seed, rate, -HELD_OUT, RATE_SECONDS)
-    images = digits("train")[-HELD_OUT:]
+    model, told = train(name, seed, rate, -study.HELD_OUT, RATE_SECONDS)
+    images = digits("train")[-study.HELD_OUT :]
     if name == "GAN":
         loss = metrics.frechet_distance(features(binary(model.sample(SAMPLES, seed=1))), features(images))
     elif name in LATENTS:
@@ -195,7 +195,7 @@ def samplers(name: str, model: keras.Model) -> dict[str, Sampler]:
             "pixels drawn from p(x|z)": lambda count: (pixels(normal(count)), 1),
             "means of p(x|z)": lambda count: (means(normal(count)), 1),
         }
-    codes = model.layers[0].predict(digits("train")[:HELD_OUT], batch_size=500, verbose=0)
+    codes = model.layers[0].predict(digits("train")[: study.HELD_OUT], batch_size=500, verbose=0)
     mean, covariance = codes.mean(axis=0), np.cov(codes, rowvar=False)
     return {
         "codes from a fitted Gaussian": lambda count: (means(random.multivariate_normal(mean, covariance, count)), 1),

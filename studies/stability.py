@@ -43,12 +43,9 @@ def train(seed: int, kind: str, rate: float) -> dict[str, Any]:
     gan = build(kind, rate)
     images = data.load_mnist("train")[0]
     dataset = data.batches(images, BATCH, seed).repeat()
-    gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0)  # compiles
-    clock, curve, done = study.Clock(SECONDS), [], AT_ONCE
-    for check in [*CHECKS, 10**6]:
-        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
-        done = int(gan.g_optimizer.iterations.numpy())
-        told = [study.rounded(history[key][-1], 4) for key in ("d_loss", "g_loss", *gan.score_names())]
+    clock, curve = study.Clock(SECONDS), []
+    for done, log in study.stretches(gan, dataset, [*CHECKS, 10**6], clock, AT_ONCE):
+        told = [study.rounded(log[key], 4) for key in ("d_loss", "g_loss", *gan.score_names())]
         curve.append([done, round(clock.spent, 1), *point(gan, images[:PAIRS]), *told])
         if clock.spent >= SECONDS or curve[-1][2] is None:
             break

@@ -261,6 +261,21 @@ class Clock(keras.callbacks.Callback):
         self.model.stop_training = self.model.stop_training or self.spent >= self.seconds
 
 
+def stretches(
+    gan: gan_utils.GAN, dataset: tf.data.Dataset, checks: Iterable[int], clock: Clock, at_once: int
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Trains to each of these steps of G, and tells its number and what the log says of the steps since the last one.
+
+    The first `at_once` steps, which compile, are not on the clock. Whoever reads decides when to end.
+    """
+    gan.fit(dataset, steps_per_epoch=at_once, verbose=0)
+    done = at_once
+    for check in checks:
+        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
+        done = int(gan.g_optimizer.iterations)
+        yield done, {name: values[-1] for name, values in history.items()}
+
+
 def encode(images: np.ndarray) -> str:
     """Images in [-1, 1], (samples, height, width, channels), as text; back by `gan_utils.data.decode_images`."""
     return base64.b64encode(zlib.compress(data.to_bytes(images).tobytes(), 9)).decode()

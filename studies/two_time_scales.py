@@ -30,13 +30,13 @@ RATES = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3)
 GRID_SEED = 10
 BATCH, LATENT, FILTERS = 64, 100, 16
 AT_ONCE = 10  # steps in one call; the first ten, with the compiling, are not counted
-SAMPLES, HELD_OUT = 10_000, 10_000
+SAMPLES = 10_000
 SEEDS = range(3)
 
 
 def choose(seed: int, d_rate: float, g_rate: float) -> dict[str, Any]:
     """One run on the first 50,000 digits, scored by the other 10,000 of the training set."""
-    images = data.load_mnist("train")[0][:-HELD_OUT]
+    images = data.load_mnist("train")[0][: -study.HELD_OUT]
     return train(seed, d_rate, g_rate, images, study.held_out())
 
 

@@ -47,7 +47,7 @@ LINES, LINES_BESIDE = 13, 5.5  # of text on a slide, without a picture and with 
 _FIRST_WORDS = re.compile(r"\W*(?:Left|Right|Above|Below|In the middle|Top|Bottom)\b")
 _SYMBOLS = re.compile(r"(?:where|which|with|Here|Symbol by symbol|Read it symbol|Three words)\b")
 _BOLD = re.compile(r"\*\*[^*]+\*\*")
-_HIDDEN = re.compile(r"optional|\bload\b|exercises|quiz", re.IGNORECASE)
+_HIDDEN = re.compile(r"\bload\b|exercises|quiz", re.IGNORECASE)
 
 
 @dataclasses.dataclass
@@ -145,8 +145,8 @@ class Deck:
 
     def _turn_to(self, heading: str) -> None:
         marks, _, name = heading.partition(" ")
-        hidden = bool(_HIDDEN.search(name)) and not re.search(r"\bcore\b", name.replace("not core", ""))
-        hidden |= bool(re.search(r"\bload\b|exercises|quiz", name, re.IGNORECASE))
+        optional = "optional" in name.lower() and not re.search(r"\bcore\b", name.replace("not core", ""))
+        hidden = optional or bool(_HIDDEN.search(name))
         name = re.sub(r" \((?=[^()]*(?:minute|core|optional))[^()]*\)", "", name)
         if marks == "##":
             self.section, self.section_hidden = name, hidden

@@ -1,14 +1,9 @@
 """What a browser measures on a deck, slide by slide."""
 
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 from playwright import sync_api
-
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--no-sandbox"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 MEASURE = """() => {
   const page = Reveal.getCurrentSlide().querySelector(".page"), place = page.getBoundingClientRect();
@@ -28,12 +23,6 @@ MEASURE = """() => {
       node => ({height: node.getBoundingClientRect().height, alt: node.alt})),
   }
 }"""
-
-
-def browser(playwright: sync_api.Playwright) -> sync_api.Browser:
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    assert path, f"The decks are tried in one of {', '.join(NAMES)}: 'apt-get install chromium'."
-    return playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
 
 
 def open_deck(page: sync_api.Page, path: pathlib.Path) -> int:

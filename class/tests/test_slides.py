@@ -1,9 +1,10 @@
 """The decks: what the rule chooses, and each slide of each lesson as it is projected."""
 
+import chromium
 import nbformat
 import pytest
 import slides
-from measure import browser, open_deck, walk
+from measure import open_deck, walk
 from playwright import sync_api
 
 PATHS = sorted((slides.ROOT / "notebooks").glob("*.ipynb"))
@@ -19,7 +20,7 @@ def measured(request, tmp_path_factory):
     path.write_text(slides.to_html(nbformat.read(request.param, as_version=4)), encoding="utf-8")
     asked, errors = [], []
     with sync_api.sync_playwright() as playwright:
-        page = browser(playwright).new_page(viewport={"width": 1280, "height": 720})
+        page = chromium.launch(playwright).new_page(viewport={"width": 1280, "height": 720})
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         found = list(walk(page, path))
@@ -133,6 +134,6 @@ def test_a_table_that_is_too_wide_is_found(tmp_path):
     )
     (tmp_path / "deck.html").write_text(slides.to_html(made), encoding="utf-8")
     with sync_api.sync_playwright() as playwright:
-        page = browser(playwright).new_page(viewport={"width": 1280, "height": 720})
+        page = chromium.launch(playwright).new_page(viewport={"width": 1280, "height": 720})
         assert open_deck(page, tmp_path / "deck.html") == 2
         assert list(walk(page, tmp_path / "deck.html"))[1]["overflow"]

@@ -3,10 +3,10 @@
 import functools
 import http.server
 import pathlib
-import shutil
 import threading
 from collections.abc import Iterator
 
+import chromium
 import pytest
 from playwright import sync_api
 
@@ -41,15 +41,8 @@ def server(site: pathlib.Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[sync_api.Browser]:
-    """The machine's own Chromium or Chrome; none is downloaded."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.fail(f"The site's tests need one of {', '.join(names)}: 'apt-get install chromium'.", pytrace=False)
-    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    flags += ["--disable-component-update", "--disable-sync", "--no-sandbox"]
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, headless=True, args=flags)
+        running = chromium.launch(playwright)
         yield running
         running.close()
 
