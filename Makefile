@@ -2,6 +2,8 @@
 # make test   lint, unit tests and every notebook
 # make lab    JupyterLab on the course
 # make site   the course as a web site, in build/site; `make test-site` tries it in Chromium
+# make pdf    the site as one file, build/course.pdf
+# make links  asks every web page that the site links to whether it is still there
 # make slides   a deck of slides a lesson, in build/slides
 # make student  the lessons without solutions, for nbgrader, in build/student; `make test-class` tries both
 # make test-lowest   unit tests on the lowest versions that pyproject.toml allows, on Python 3.11
@@ -9,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-lowest test-site site slides student test-class lab lint clean
+.PHONY: demo test test-lowest test-site site pdf links slides student test-class lab lint clean
 
 demo: .venv/installed
 	$(BIN)/python tools/run_notebook.py notebooks/01_vanilla_gan.ipynb --output build
@@ -25,9 +27,13 @@ test-lowest:
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 
+# Opens at the routes, shown as a page and not as Markdown.
 lab: .venv/installed
-	$(BIN)/jupyter lab notebooks
+	mkdir -p .venv/share/jupyter/lab/settings
+	cp tools/jupyterlab.json .venv/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab notebooks --LabApp.default_url=/lab/tree/README.md
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 14), 'The course needs Python 3.11 to 3.13; this is ' + sys.version.split()[0] + '. Name another one: make demo PYTHON=python3.12'"
@@ -39,13 +45,16 @@ lab: .venv/installed
 # Notebooks are not executed: the pages show their stored outputs. What the pages load lies beside them (MathJax,
 # onnxruntime-web, TensorFlow.js), so that none asks another host.
 MODULES := build/node_modules
-site: .venv/installed-site $(MODULES)/.package-lock.json build/explorer/explorer.json
-	rm -rf build/site-source
-	mkdir -p build/site-source/notebooks
-	cp -p site/*.md build/site-source
-	cp -p notebooks/*.ipynb build/site-source/notebooks
-	cp -Rp docs build/site-source
-	$(BIN)/sphinx-build -qE --fail-on-warning --keep-going -c site -d build/site-doctrees build/site-source build/site
+SPHINX = $(BIN)/sphinx-build -qE --keep-going -c site -d build/site-doctrees
+build/site-source: .venv/installed-site FORCE
+	rm -rf $@
+	mkdir -p $@/notebooks
+	cp -p site/*.md $@
+	cp -p notebooks/*.ipynb $@/notebooks
+	cp -Rp docs $@
+
+site: build/site-source $(MODULES)/.package-lock.json build/explorer/explorer.json
+	$(SPHINX) --fail-on-warning build/site-source build/site
 	mkdir -p build/site/_static/mathjax/fonts/mathjax-newcm-font build/site/explorer/vendor build/site/game/vendor
 	cd $(MODULES)/mathjax && cp -R tex-chtml.js a11y input sre ui ../../site/_static/mathjax
 	cp -R $(MODULES)/@mathjax/mathjax-newcm-font/chtml build/site/_static/mathjax/fonts/mathjax-newcm-font
@@ -58,6 +67,12 @@ site: .venv/installed-site $(MODULES)/.package-lock.json build/explorer/explorer
 SHOWN := faces_generator faces_discriminator faces_attributes mnist_generator mnist_discriminator mnist_conditional_generator
 build/explorer/explorer.json: .venv/installed-site tools/export_onnx.py $(SHOWN:%=data/pretrained/%.keras) notebooks/05_latent_arithmetic.ipynb
 	$(BIN)/python tools/export_onnx.py build/explorer
+
+pdf: site
+	$(BIN)/python tools/print_site.py build/site build/course.pdf
+
+links: build/site-source
+	$(SPHINX) -b linkcheck build/site-source build/links
 
 test-site: site
 	$(BIN)/python -m pytest site/tests
@@ -91,6 +106,8 @@ build/class/node_modules/.package-lock.json: class/package-lock.json
 .venv/installed-class: .venv/installed requirements-class.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-class.txt
 	touch $@
+
+FORCE:
 
 clean:
 	rm -rf .venv build

@@ -18,8 +18,9 @@ _HOMES = {
     "budget_name": "budgets",
 }
 _MODULES = [
-    *("attention", "autoregressive", "callbacks", "checkpoints", "data", "diversity", "faces", "games", "latent"),
-    *("layers", "losses", "metrics", "models", "normalization", "penalties", "plotting", "training", "vae"),
+    *("attention", "augmentation", "autoregressive", "callbacks", "checkpoints", "data", "diversity", "faces", "games"),
+    *("growing", "latent", "layers", "losses", "metrics", "models", "normalization", "penalties", "plotting"),
+    *("training", "vae"),
 ]
 
 __all__ = [*_HOMES, *_MODULES]

@@ -28,6 +28,7 @@ project = "Generative adversarial networks"
 author = "the authors of the course"
 language = "en"
 extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions += ["sphinxcontrib.bibtex"]
 
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"  # outputs have tables and formulas, as the text has
@@ -36,6 +37,10 @@ nb_code_prompt_hide = "Hide the solution"
 nb_ipywidgets_js = {}  # a slider needs a kernel; here its last picture stands still
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "html_image", "attrs_inline"]
 myst_heading_anchors = 3
+
+bibtex_bibfiles = ["../docs/references.bib"]
+bibtex_default_style = "plain"  # numbers, in the order of authors
+bibtex_cite_id = "{key}"
 
 default_role = "code"  # the docstrings' `name`
 autodoc_member_order = "bysource"
@@ -69,6 +74,10 @@ if ADDRESS:  # until tools/stamp.py has set one, there is nothing that a button 
         "use_repository_button": True,
         "launch_buttons": {"colab_url": "https://colab.research.google.com"},
     }
+# For `make links`: what is not on the web, or turns away programs that look.
+linkcheck_ignore = [r"https?://127\.0\.0\.1", r"https://(www\.)?kaggle\.com"]
+linkcheck_anchors = False
+linkcheck_timeout, linkcheck_retries, linkcheck_workers = 20, 3, 4
 copybutton_selector = "div.cell_input div.highlight pre, div.highlight-python pre, div.highlight-default pre"
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -167,13 +176,34 @@ def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: An
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
-def add_kaggle(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Adds Kaggle to the buttons that open a lesson; the theme knows the others."""
-    for group in context.get("header_buttons", []):
-        if ADDRESS and group.get("label") == "launch-buttons":
-            page = f"{stamp.HOST}{ADDRESS}/blob/v{VERSION}/{pagename}.ipynb"
-            url = f"https://kaggle.com/kernels/welcome?src={page}"
-            group["buttons"].append({"type": "link", "text": "Kaggle", "tooltip": "Launch on Kaggle", "url": url})
+def cite_papers(app: Sphinx, doctree: nodes.document) -> None:
+    """Sets the number in the bibliography behind the first link of a lesson to each paper on arXiv."""
+    if not app.env.docname.startswith("notebooks/"):
+        return
+    cited = set()
+    for link in list(doctree.findall(nodes.reference)):
+        key = generated.references().get(link.get("refuri", "").removeprefix("https://arxiv.org/abs/"))
+        if key and key not in cited:
+            cited.add(key)
+            number = addnodes.pending_xref(
+                "", nodes.inline(), refdomain="cite", reftype="p", reftarget=key, refdoc=app.env.docname
+            )
+            link.parent.insert(link.parent.index(link) + 1, [nodes.Text(" "), number])
+
+
+def add_launches(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Sets the buttons that open a lesson: where tools/stamp.py says that it can be run. Other pages have none."""
+    groups = context.get("header_buttons", [])
+    for group in list(groups):
+        if group.get("label") == "launch-buttons":
+            if not pagename.startswith("notebooks/"):
+                groups.remove(group)
+                continue
+            places = stamp.launches(f"{pagename.removeprefix('notebooks/')}.ipynb", ADDRESS, VERSION)
+            group["buttons"] = [
+                {"type": "link", "text": place, "tooltip": f"{place}: {hint}", "url": url}
+                for place, (url, hint) in places.items()
+            ]
 
 
 def write_pages(app: Sphinx) -> None:
@@ -183,8 +213,9 @@ def write_pages(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_pages)
-    app.connect("html-page-context", add_kaggle, priority=900)  # after the theme
+    app.connect("html-page-context", add_launches, priority=900)  # after the theme
     app.connect("source-read", add_to_cells)
     app.connect("doctree-read", link_terms)
+    app.connect("doctree-read", cite_papers)
     app.connect("autodoc-process-docstring", keep_equations, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", skip)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import stamp
+import tex
 from myst_parser.slugs import github_slugify
 
 import gan_utils
@@ -33,8 +34,10 @@ HEADER = re.compile(r"(Args|Attributes|Returns|Raises|Example|Examples|Yields):"
 
 def write(source: pathlib.Path) -> None:
     """Fills the pages in the folder of Sphinx' sources, and adds a page for each module of the package."""
-    for page in source.glob("*.md"):
+    for page in [*source.glob("*.md"), source / "docs" / "class.md"]:
         text = fill(page.read_text("utf-8"))
+        if page.parent != source:
+            text = text.replace("](notebooks/", "](../notebooks/")
         if text != page.read_text("utf-8"):
             page.write_text(text, "utf-8")
     folder = source / "reference"
@@ -146,8 +149,17 @@ def described(docstring: str) -> tuple[str, list[str], str]:
 
 
 def link_papers(text: str) -> str:
-    """The text on one line, with each arXiv number a link."""
-    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", " ".join(text.split()))
+    """The text on one line, with each arXiv number a link, and its number in the bibliography."""
+    linked = r"[arXiv:\1](https://arxiv.org/abs/\1)"
+    text = re.sub(r"arXiv:(\d{4}\.\d{4,5})", linked, " ".join(text.split()))
+    return re.sub(r"\[arXiv:(.*?)\]\(.*?\)", lambda match: f"{match[0]} {{cite:p}}`{references()[match[1]]}`", text)
+
+
+@functools.cache
+def references() -> dict[str, str]:
+    """The key in docs/references.bib of each paper, by its number on arXiv."""
+    entries = (ROOT / "docs" / "references.bib").read_text("utf-8")
+    return {number: key for key, number in re.findall(r"(?s)@misc\{(\w+),.*?eprint = \{(.*?)\}", entries)}
 
 
 @functools.cache
@@ -225,7 +237,7 @@ def equal_cost(methods: list[str] | None = None) -> str:
 
 def entry(title: str, summary: str, equation: str, code: str, papers: str, methods: list[str]) -> str:
     """A method on the page of methods."""
-    parts = [f"### {title}", summary, f"```text\n{equation}\n```", f"```python\n{code}\n```", f"Paper: {papers}"]
+    parts = [f"### {title}", summary, tex.block(equation), f"```python\n{code}\n```", f"Paper: {papers}"]
     return "\n\n".join([*parts, equal_cost(methods)] if methods else parts)
 
 

@@ -173,6 +173,35 @@ def test_has_exercises_with_a_folded_solution_that_its_checker_accepts(notebook)
         assert cell.outputs[0].text.startswith("Right.")
 
 
+ANSWER = re.compile(
+    r"<details><summary>([a-d])\) (\S[^<]*)</summary><b>(Right|Not so)\.</b> (\S[^<]*)</details>"
+)  # opens where it is shown: in Jupyter, on Colab, on the site
+
+
+def test_ends_with_a_quiz_of_five_questions_that_says_of_each_answer_whether_it_is_right_and_why(notebook):
+    (quiz,) = [cell.source for cell in notebook.cells if cell.source.startswith("## Quiz")]
+    assert re.fullmatch(r"## Quiz \(\d+ minutes\)", quiz.splitlines()[0])
+    questions = re.split(r"(?m)^\*\*(\d)\.\*\* ", quiz)[1:]
+    assert questions[::2] == list("12345")
+    places = []
+    for question in questions[1::2]:
+        asked, *answers = question.strip().splitlines()
+        assert asked.endswith(("?", ".")), asked
+        found = [ANSWER.fullmatch(line).groups() for line in answers if line]
+        assert [letter for letter, *_ in found] == list("abcd")[: len(found)], asked
+        assert len(found) >= 3, asked
+        assert [verdict for _, _, verdict, _ in found].count("Right") == 1, asked
+        assert len({why for *_, why in found}) == len(found), asked
+        places.append([verdict for _, _, verdict, _ in found].index("Right"))
+    assert max(map(places.count, places)) <= 3  # nobody passes by choosing the same letter
+
+
+def test_has_questions_for_a_discussion(notebook):
+    (discussion,) = [cell.source for cell in notebook.cells if cell.source.startswith("## Discussion")]
+    assert re.fullmatch(r"## Discussion \(\d+ minutes\)", discussion.splitlines()[0])
+    assert re.findall(r"(?m)^(\d)\. \S", discussion) == list("123")
+
+
 def test_is_small(notebook):
     assert len(nbformat.writes(notebook)) <= 1_500_000
 

@@ -14,7 +14,8 @@ import gan_utils
 
 # A module imports only those that stand after it.
 ORDER = [
-    *("__main__", "games", "diversity", "training", "plumbing", "callbacks", "checkpoints", "refusals", "metrics"),
+    *("__main__", "growing", "augmentation", "games", "diversity", "training", "plumbing", "callbacks", "checkpoints"),
+    *("refusals", "metrics"),
     *("models", "vae", "autoregressive", "attention", "normalization", "layers", "penalties", "losses", "devices"),
     *("faces", "latent", "plotting", "data", "budgets", "files", "checks"),
 ]

@@ -6,7 +6,6 @@ All but the last need no network; the last one, `test_stamped_cell_installs`, sa
 import doctest
 import importlib.metadata
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -22,9 +21,10 @@ from typing import Any
 import nbformat
 import packaging.requirements
 import pytest
+import rehearse_colab
 import stamp
 
-ADDRESS = "ada-lovelace/gan-course"
+ADDRESS = rehearse_colab.ADDRESS
 README = "# A course\n\nBefore.\n\n<!-- colab -->\nNothing yet.\n<!-- /colab -->\n\nAfter.\n"
 BAD_ADDRESSES = [
     "",
@@ -47,8 +47,11 @@ def course(tmp_path: pathlib.Path) -> pathlib.Path:
     root = tmp_path / "course"
     shutil.copytree(stamp.ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".*", "build"))
     pyproject = (stamp.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (root / "pyproject.toml").write_text(re.sub(r"(?m)^Repository = .*\n", "", pyproject), encoding="utf-8")
+    (root / "pyproject.toml").write_text(
+        re.sub(r"(?m)^(Repository|Documentation) = .*\n", "", pyproject), encoding="utf-8"
+    )
     (root / "README.md").write_text(README, encoding="utf-8")
+    (root / "CITATION.cff").write_text("cff-version: 1.2.0\nversion: 0.0.1\n", encoding="utf-8")
     write_notebook(root / "notebooks" / "99_small.ipynb")
     return root
 
@@ -83,6 +86,7 @@ def test_pyproject_holds_the_address(course: pathlib.Path) -> None:
     stamp.stamp(course, ADDRESS)
     after = tomllib.loads((course / "pyproject.toml").read_text(encoding="utf-8"))
     assert after["project"]["urls"].pop("Repository") == f"https://github.com/{ADDRESS}"
+    assert after["project"]["urls"].pop("Documentation") == "https://ada-lovelace.github.io/gan-course/"
     before["project"].setdefault("urls", {})
     assert after == before
     assert stamp.read_project(course) == (ADDRESS, before["project"]["version"])
@@ -99,6 +103,33 @@ def test_readme_has_one_button_for_the_first_notebook_and_the_install_line(cours
     assert "Nothing yet." not in readme
     assert readme.startswith("# A course\n\nBefore.\n\n<!-- colab -->\n")
     assert readme.endswith("\n<!-- /colab -->\n\nAfter.\n")
+
+
+def test_readme_leads_to_the_site_to_kaggle_and_to_a_download(course: pathlib.Path) -> None:
+    stamp.stamp(course, ADDRESS)
+    readme = (course / "README.md").read_text(encoding="utf-8")
+    version = stamp.read_project(course)[1]
+    first = min(path.name for path in (course / "notebooks").glob("*.ipynb"))
+    page = f"https://github.com/{ADDRESS}/blob/v{version}/notebooks/{first}"
+    assert "(https://ada-lovelace.github.io/gan-course/)" in readme
+    assert f"(https://kaggle.com/kernels/welcome?src={page})" in readme
+    assert f"(https://github.com/{ADDRESS}/archive/refs/tags/v{version}.zip)" in readme
+
+
+def test_citation_says_where_the_course_is(course: pathlib.Path) -> None:
+    stamp.stamp(course, ADDRESS)
+    citation = (course / "CITATION.cff").read_text(encoding="utf-8")
+    assert citation == (
+        "cff-version: 1.2.0\nversion: 0.0.1\n"
+        f"repository-code: https://github.com/{ADDRESS}\nurl: https://ada-lovelace.github.io/gan-course/\n"
+    )
+
+
+def test_a_lesson_can_be_opened_on_colab_and_kaggle_and_downloaded() -> None:
+    places = stamp.launches("05_latent_arithmetic.ipynb", ADDRESS, "1.0.0")
+    assert list(places) == ["Colab", "Kaggle", "Download"]
+    assert all(url.startswith("https://") and f"{ADDRESS}" in url and "v1.0.0" in url for url, _ in places.values())
+    assert all(url.endswith("notebooks/05_latent_arithmetic.ipynb") for url, _ in places.values())
 
 
 def test_readme_without_markers_gets_the_block_at_its_end(course: pathlib.Path) -> None:
@@ -324,30 +355,7 @@ print(json.dumps({
 @pytest.fixture
 def published(tmp_path: pathlib.Path) -> pathlib.Path:
     """A git repository as it would be on GitHub: a copy of this checkout, stamped, committed and tagged."""
-    root = tmp_path / "published"
-    ignored = (stamp.ROOT / ".gitignore").read_text(encoding="utf-8").split()
-    shutil.copytree(stamp.ROOT, root, ignore=shutil.ignore_patterns(".git", *(name.strip("/") for name in ignored)))
-    write_notebook(root / "notebooks" / "99_small.ipynb")
-    stamp.stamp(root, ADDRESS)
-    version = stamp.read_project(root)[1]
-    for command in ["init", "add --all", "commit --message stamped", f"tag v{version}"]:
-        subprocess.run(["git", *command.split()], cwd=root, env=environment(root), check=True, capture_output=True)
-    return root
-
-
-def environment(published: pathlib.Path) -> dict[str, str]:
-    """Environment variables under which git finds `published` at the stamped address, and no settings of the user."""
-    config = {
-        f"url.{published.as_uri()}.insteadOf": f"https://github.com/{ADDRESS}",
-        "user.name": "Ada Lovelace",
-        "user.email": "ada@example.com",
-    }
-    # A git hook that runs the tests sets GIT_DIR and others, which would lead git to this repository instead.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PYTHON"))}
-    kept |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_COUNT": str(len(config))}
-    for number, (key, value) in enumerate(config.items()):
-        kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "PIP_NO_COMPILE": "1"}  # Python compiles the few files it imports
+    return rehearse_colab.publish(tmp_path / "published")
 
 
 @pytest.fixture
@@ -403,12 +411,11 @@ def test_stamped_cell_installs(published: pathlib.Path, colab: pathlib.Path) -> 
     """The setup cell of a stamped notebook, run where gan_utils is not: it comes with its data, and tqdm with it."""
     version = stamp.read_project(published)[1]
     versions = {name: found.version for name, found in there().items()}
-    notebook = published / "notebooks" / "99_small.ipynb"
+    notebook = next((published / "notebooks").glob("*.ipynb"))
     command = [colab, "-c", FIRST_USE, notebook, *versions]
+    variables = rehearse_colab.environment(published) | {"PIP_NO_COMPILE": "1"}  # Python compiles the files it imports
     # Outside of the checkout, where gan_utils could be imported from the working directory.
-    run = subprocess.run(
-        command, cwd=colab.parent, env=environment(published), capture_output=True, text=True, timeout=600
-    )
+    run = subprocess.run(command, cwd=colab.parent, env=variables, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     line, facts = run.stdout.splitlines()  # the second run of the cell prints nothing
     keep = ", ".join(f"{name}=={versions[name]}" for name in ("tensorflow", "keras", "numpy"))

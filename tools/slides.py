@@ -16,7 +16,7 @@ the speaker's view, where the prose of the lesson stands as notes, and ? for oth
 - Of the cell after a picture come the sentences that say what to see: those with something bold, and those that begin
   with "Left", "Right", "Above", "Below"; else the first. Of other cells comes the first sentence with something bold,
   and of a list the items with something bold.
-- "What still fails" and the recap are shown as they are. Code is not.
+- "What still fails", the recap and the questions for a discussion are shown as they are. Code is not.
 
 **What overrules it** is a cell's metadata `slideshow.slide_type`: `slide` or `subslide` shows the whole cell on a new
 slide, `-` on the slide that is open, `fragment` there and on the next key; of a code cell that is the source, formatted
@@ -47,6 +47,7 @@ LINES, LINES_BESIDE = 13, 5.5  # of text on a slide, without a picture and with 
 _FIRST_WORDS = re.compile(r"\W*(?:Left|Right|Above|Below|In the middle|Top|Bottom)\b")
 _SYMBOLS = re.compile(r"(?:where|which|with|Here|Symbol by symbol|Read it symbol|Three words)\b")
 _BOLD = re.compile(r"\*\*[^*]+\*\*")
+_LINKS = re.compile(r"(?:!?\[[^\]]*\]\([^)]*\)|[\W_])+|.*colab-badge.*", re.DOTALL)  # a paragraph of nothing else
 _HIDDEN = re.compile(r"\bload\b|exercises|quiz", re.IGNORECASE)
 
 
@@ -84,6 +85,8 @@ class Slide:
         if picture is None:
             return "\n\n".join([over, name, *self.pieces])
         rest = [piece for piece in self.pieces if piece is not picture]
+        if not rest:
+            return "\n\n".join([over, name, picture])
         return "\n\n".join([over, name, '<div class="beside">', picture, "<div>", *rest, "</div>", "</div>"])
 
 
@@ -112,7 +115,7 @@ class Deck:
         parts = blocks(cell.source)
         end = next(index for index, block in enumerate(parts) if "You will learn" in block)
         self._open()
-        shown = [parts[0], *(block for block in parts[1 : end + 2] if "colab-badge" not in block)]
+        shown = [plain_links(part) for part in parts[: end + 2] if not _LINKS.fullmatch(part)]
         self.slide.pieces, self.slide.stays, self.slide.notes = shown, True, [cell.source]
 
     def _read(self, cell: nbformat.NotebookNode) -> None:
@@ -198,6 +201,8 @@ class Deck:
         if before and before != "$$":
             parts = sentences(before)
             lead = parts[-1] if len(parts[-1]) > 25 else " ".join(parts[-2:])
+            if self.slide.pieces and plain_links(lead).startswith(self.slide.pieces[-1]):
+                self.slide.lines -= line_count(self.slide.pieces.pop())  # it has been said, as the bold sentence
             if plain_links(lead) not in self.slide.pieces:
                 self._say(lead)
         self.slide.show(equation, lines=2)
@@ -218,11 +223,11 @@ class Deck:
 
     def _show_list(self, block: str) -> bool:
         items = re.split(r"\n(?=- |\d\. )", block)
-        if not re.search(r"recap|what still fails", self.title, re.IGNORECASE):
+        if not re.search(r"recap|what still fails|discussion", self.title, re.IGNORECASE):
             bold = [item for item in items if _BOLD.search(item)]
             items = [re.match(r"- |\d\. ", item)[0] + first_bold(item) for item in bold]
             if len(items) < 2:
-                return bool(items) and self._say(first_bold(items[0]))
+                return bool(bold) and _BOLD.fullmatch(first_bold(bold[0])) is None and self._say(first_bold(bold[0]))
         self._show_block("\n".join(" ".join(item.split()) for item in items), sum(map(line_count, items)))
         return True
 
@@ -291,18 +296,28 @@ def reading(paragraph: str) -> str:
 
 
 def bold_sentence(paragraph: str) -> str:
-    """The first sentence with something bold, after the one that it refers to by "that" or "it"."""
+    """The first sentence with something bold, with the one that it refers to by "that" or "it", or that it names."""
     parts = sentences(paragraph)
     index = next(index for index, part in enumerate(parts) if _BOLD.search(part))
     refers = index and re.match(r"\W*(?:That|This|It|They|He)\b", parts[index])
-    return " ".join(parts[index - 1 : index + 1]) if refers else parts[index]
+    found = " ".join([*(parts[index - 1 : index] if refers else []), with_topic(parts, index)])
+    return "" if found.endswith(":") else found
+
+
+def with_topic(parts: list[str], index: int) -> str:
+    """This sentence; if it only names in bold what the next one is about, with that one."""
+    names = len(parts[index]) < 30 and _BOLD.fullmatch(parts[index])
+    return " ".join(parts[index : index + 1 + bool(names)])
 
 
 def first_bold(text: str) -> str:
     """The first sentence with something bold, or of a long one the bold words."""
     text = re.sub(r"^(?:- |\d\. )", "", text)
-    sentence = next(part for part in sentences(text) if _BOLD.search(part))
-    return sentence if len(sentence) <= 170 else _BOLD.search(sentence)[0].strip(":")
+    parts = sentences(text)
+    index = next(index for index, part in enumerate(parts) if _BOLD.search(part))
+    sentence = with_topic(parts, index)
+    longest = 170 if sentence == parts[index] else 240
+    return sentence if len(sentence) <= longest else _BOLD.search(sentence)[0].strip(":")
 
 
 def plain_links(text: str) -> str:

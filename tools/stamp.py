@@ -4,8 +4,10 @@
     python tools/stamp.py              writes again what follows from it: after a new version, or for a new notebook
 
 The address stands in one place, pyproject.toml under [project.urls], and the version beside it. From these two follow
-the setup cell and the Colab badge of every notebook, and in the README the button between `<!-- colab -->` and
-`<!-- /colab -->`. While no address is set, only the setup cells are written; they then say how to install by hand.
+the setup cell and the Colab badge of every notebook, the addresses in CITATION.cff, in the README what stands between
+`<!-- colab -->` and `<!-- /colab -->` (a button, the site, other ways to run and to download), and on the site the
+buttons above each lesson, when it is built. While no address is set, only the setup cells are written; they then say
+how to install by hand.
 
 All links name the tag of the version, so an old notebook goes on finding the `gan_utils` it was written for.
 """
@@ -19,6 +21,7 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOST = "https://github.com/"
+COLAB = "https://colab.research.google.com"
 OPENING, CLOSING = "<!-- colab -->", "<!-- /colab -->"
 
 # What GitHub allows as OWNER/REPO; a name that ends in .git is an address for cloning.
@@ -96,6 +99,39 @@ def check_address(address: str) -> str:
     return address
 
 
+def launches(name: str, address: str, version: str) -> dict[str, tuple[str, str]]:
+    """Where a reader can open a notebook: each place with the address of a page there, and what to know of it.
+
+    Args:
+        name: of the notebook's file.
+        address: OWNER/REPO on GitHub.
+        version: of the course; the repository has it as the tag v{version}.
+
+    Example:
+        >>> launches("01_a.ipynb", "ada/gans", "1.0.0")["Download"][0]
+        'https://raw.githubusercontent.com/ada/gans/v1.0.0/notebooks/01_a.ipynb'
+    """
+    path = f"notebooks/{name}"
+    page = f"{HOST}{address}/blob/v{version}/{path}"
+    raw = f"https://raw.githubusercontent.com/{address}/v{version}/{path}"
+    return {
+        "Colab": (f"{COLAB}/github/{address}/blob/v{version}/{path}", "runs here; a GPU is under Runtime"),
+        "Kaggle": (f"https://kaggle.com/kernels/welcome?src={page}", "runs here, once Internet is on in its settings"),
+        "Download": (raw, "the notebook alone, with its outputs"),
+    }
+
+
+def site_address(address: str) -> str:
+    """Where .github/workflows/pages.yml publishes the site.
+
+    Example:
+        >>> site_address("ada/gans"), site_address("Ada/ada.github.io")
+        ('https://ada.github.io/gans/', 'https://ada.github.io/')
+    """
+    owner, repository = address.lower().split("/")
+    return f"https://{owner}.github.io/" + ("" if repository == f"{owner}.github.io" else f"{address.split('/')[1]}/")
+
+
 def stamp(root: pathlib.Path = ROOT, address: str | None = None) -> list[pathlib.Path]:
     """Writes the address, or the one already set, into the checkout at `root`. Twice is the same as once.
 
@@ -114,8 +150,10 @@ def stamp(root: pathlib.Path = ROOT, address: str | None = None) -> list[pathlib
     texts = {path: _stamp_notebook(path, address, version) for path in paths}
     if address is not None:
         pyproject, readme = root / "pyproject.toml", root / "README.md"
-        texts[pyproject] = _set_repository(_read(pyproject), address)
+        texts[pyproject] = _set_urls(_read(pyproject), address)
         texts[readme] = _set_block(_read(readme), _block(paths[0], address, version))
+        if (citation := root / "CITATION.cff").exists():
+            texts[citation] = _set_citation(_read(citation), address)
     changed = [path for path, text in texts.items() if text != _read(path)]
     for path in changed:
         path.write_text(texts[path], encoding="utf-8", newline="\n")
@@ -131,9 +169,7 @@ def _source(address: str, version: str) -> str:
 
 
 def _badge(name: str, address: str, version: str) -> str:
-    colab = "https://colab.research.google.com"
-    page = f"{colab}/github/{address}/blob/v{version}/notebooks/{name}"
-    return f"[![Open in Colab]({colab}/assets/colab-badge.svg)]({page})"
+    return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({launches(name, address, version)['Colab'][0]})"
 
 
 def _stamp_notebook(path: pathlib.Path, address: str | None, version: str) -> str:
@@ -167,12 +203,19 @@ def _set_badge(text: str, badge: str) -> str:
     return "\n\n".join(part for part in (title, badge, rest.strip("\n")) if part)
 
 
-def _set_repository(pyproject: str, address: str) -> str:
-    """Writes the address as the first line of [project.urls]; text, not a TOML writer, so that comments survive."""
-    text = re.sub(r'(?m)^Repository = ".*"\n', "", pyproject)
+def _set_urls(pyproject: str, address: str) -> str:
+    """Writes the address as first lines of [project.urls]; text, not a TOML writer, so that comments survive."""
+    text = re.sub(r'(?m)^(Repository|Documentation) = ".*"\n', "", pyproject)
     if "\n[project.urls]\n" not in text:
         text = re.sub(r"(?ms)^(\[project\]\n.*?)(?=^\[|\Z)", r"\1[project.urls]\n\n", text, count=1)
-    return text.replace("\n[project.urls]\n", f'\n[project.urls]\nRepository = "{HOST}{address}"\n', 1)
+    urls = f'Repository = "{HOST}{address}"\nDocumentation = "{site_address(address)}"\n'
+    return text.replace("\n[project.urls]\n", f"\n[project.urls]\n{urls}", 1)
+
+
+def _set_citation(citation: str, address: str) -> str:
+    """Writes where the repository and the site are as last lines of CITATION.cff."""
+    text = re.sub(r"(?m)^(repository-code|url): .*\n", "", citation).rstrip("\n")
+    return f"{text}\nrepository-code: {HOST}{address}\nurl: {site_address(address)}\n"
 
 
 def _set_block(readme: str, block: str) -> str:
@@ -188,10 +231,14 @@ def _set_block(readme: str, block: str) -> str:
 
 
 def _block(first: pathlib.Path, address: str, version: str) -> str:
-    """What the README says between the markers: one button, and how to install `gan_utils` alone."""
+    """What the README says between the markers: one button, and the other ways to the course."""
     button = f"{_badge(first.name, address, version)} opens the first notebook. Nothing to install."
+    kaggle = launches(first.name, address, version)["Kaggle"][0]
+    archive = f"{HOST}{address}/archive/refs/tags/v{version}.zip"
+    site = f"[The course as a site]({site_address(address)}), with generators to play with in the browser."
+    ways = f"{site} The first notebook [on Kaggle]({kaggle}). [All of it as a zip]({archive})."
     install = f"`gan_utils` alone: `pip install {_source(address, version)}`"
-    return "\n\n".join([OPENING, button, install, CLOSING])
+    return "\n\n".join([OPENING, button, ways, install, CLOSING])
 
 
 def main() -> None:

@@ -4,7 +4,8 @@
     python tools/student.py notebooks/*.ipynb --variant 1  # with other numbers where an exercise has some
 
 In build/student, `source` holds the assignments as a teacher keeps them, with solutions, and `release` what students
-get, X
+get. What they hand in goes to submitted/STUDENT/LESSON/LESSON.ipynb, and then, in that folder:
+
     GAN_BUDGET=smoke nbgrader autograde 02_non_saturating_loss
     nbgrader generate_feedback 02_non_saturating_loss
     nbgrader export
@@ -20,8 +21,9 @@ stub, perhaps helpers, and the cell that prints what the checker says of the ans
 - All other code cells between are locked. The worked solution and its prose are left out.
 
 **Variants.** The metadata `variants` of the cell with the exercise's text is a list of replacements, each a dictionary
-from numbers as they are written to other numbers. `--variant n` takes the n-th, in all cells of that exercise; 0 is the
-notebook as it is. Whether the solution is still right is what the tests of this edition check.
+from numbers, or other pieces of text, as they are written to others. `--variant n` takes the n-th, in all cells of that
+exercise, the solution too; 0 is the notebook as it is. class/tests/test_variants.py checks that each solution is right
+for its own numbers, and that the notebook's is not.
 """
 
 import argparse
@@ -41,7 +43,10 @@ CONFIG = """\
 c = get_config()
 c.CourseDirectory.course_id = "gan"
 c.ClearSolutions.code_stub = {"python": ""}  # the stubs of the exercises are enough
-c.ExecutePreprocessor.timeout = 1800  # seconds that a cell may take when a submission is marked
+# Seconds, for a machine that has other work: for a cell, for the start of a kernel, for output after a cell's end.
+c.Execute.timeout = 1800
+c.Execute.startup_timeout = 600
+c.Execute.iopub_timeout = 300
 """
 
 
@@ -141,6 +146,7 @@ def assignment(notebook: nbformat.NotebookNode, variant: int = 0) -> nbformat.No
         check.source += f'\n### BEGIN HIDDEN TESTS\n{tools}\nassert {call}.startswith("Right.")\n### END HIDDEN TESTS'
         mark(check, f"{key}-check", locked=True, grade=True, points=exercise.points)
         left_out |= {exercise.prose, exercise.solution}
+        cells[exercise.text].metadata.pop("variants", None)  # the numbers of other classes, and their solutions
     result.cells = [cell for index, cell in enumerate(cells) if index not in left_out]
     for cell in result.cells:
         if cell.cell_type == "markdown":  # each lesson lies in a folder of its own

@@ -90,6 +90,21 @@ def test_an_equation_brings_the_sentence_before_it_and_the_one_that_reads_it():
     assert slide.pieces == ["The value of the whole game is", "$$V$$", "Symbol by symbol: $V$ is the value."]
 
 
+def test_what_is_bold_and_leads_to_an_equation_is_said_once():
+    (slide,) = lesson("## 1 · Loss\n\nCall it **a loss**. For every plan,\n\n$$V$$")
+    assert slide.pieces == ["Call it **a loss**. For every plan,", "$$V$$"]
+
+
+def test_bold_words_that_name_what_follows_bring_it():
+    assert slides.bold_sentence("First. **Batch norm.** It costs a lot. More.") == "**Batch norm.** It costs a lot."
+    assert slides.first_bold("- **Range.** From β to α. More.") == "**Range.** From β to α."
+
+
+def test_the_questions_for_a_discussion_are_shown_and_the_quiz_is_not():
+    (slide,) = lesson("## Quiz (5 minutes)\n\n**1.** Why?", "## Discussion (10 minutes)\n\n1. Who?\n2. When?")
+    assert (slide.title, slide.pieces) == ("Discussion", ["1. Who?\n2. When?"])
+
+
 def test_a_picture_brings_what_there_is_to_see_and_opens_a_slide():
     (first, second) = lesson(
         "## 1 · Maps", ("draw()", PICTURE), "Left: a map. It is new. **It folds.**", ("draw()", PICTURE), "A film."

@@ -48,6 +48,10 @@ def test_no_worked_solution_is_left(notebook):
         assert not re.match(r"<details><summary>(<b>)?Solution", cell.source)
 
 
+def test_the_numbers_of_other_classes_are_not_given_out(notebook):
+    assert not [cell for cell in student.assignment(notebook, variant=1).cells if "variants" in cell.metadata]
+
+
 def test_an_answer_is_bound_to_the_name_of_the_stub():
     solution = "a = 1\n\n\ndef solution_f(x):\n    return x + a\n\n\nprint(check_f(solution_f, 2 * a))\nprint('more')"
     found = student.answer_of(solution, ["my_f", "my_n"])
@@ -71,7 +75,7 @@ def nbgrader(folder, *arguments):
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "GAN_BUDGET": "smoke", "PYTHONPATH": str(student.ROOT)}
     command = [sys.executable, "-m", "nbgrader", *arguments, LESSON]
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=7200)
     assert result.returncode == 0, result.stderr[-3000:]
 
 

@@ -130,11 +130,21 @@ def test_every_method_has_its_line_its_paper_and_its_row(site):
         title = entry.find(["h2", "h3"]).get_text()
         assert "gan.compile(" in entry.get_text(), title
         assert entry.select('a[href^="https://arxiv.org/abs/"]'), title
+        assert entry.select("div.math"), f"{title}: site/tex.py lacks the equation of its docstring"
+        assert not entry.select("div.highlight-text"), title
     rows = html.select("section#at-equal-cost tbody tr")
     runs = json.loads((ROOT / "data" / "results" / "equal_cost.json").read_text("utf-8"))["runs"]
     # The study may have gone on since the site was built.
     assert {row.td.get_text() for row in rows} <= {run["method"] for run in runs}
     assert rows
+
+
+def test_the_bibliography_has_every_paper_and_lessons_lead_there(site):
+    keys = set(re.findall(r"@misc\{(\w+),", (ROOT / "docs" / "references.bib").read_text("utf-8")))
+    assert {tag["id"] for tag in parsed(site / "bibliography.html").select("div.citation")} == keys
+    for path in LESSONS:
+        html = parsed(site / "notebooks" / f"{path.stem}.html")
+        assert html.select('article a[href^="../bibliography.html#"]'), path.name
 
 
 def test_the_first_use_of_a_term_leads_to_the_glossary(site):
