@@ -125,7 +125,7 @@ def pooled(discriminator: keras.Model, side: int = 4) -> keras.Model:
     maps = [layer.output for layer in discriminator.layers if isinstance(layer, layers.LeakyReLU)]
     windows = [-(-of.shape[1] // side) for of in maps]
     grids = [layers.MaxPooling2D(window, window, "same")(of) for of, window in zip(maps, windows, strict=True)]
-    return keras.Model(discriminator.inputs, layers.Concatenate()([layers.Flatten()(grid) for grid in grids]))
+    return keras.Model(discriminator.inputs[0], layers.Concatenate()([layers.Flatten()(grid) for grid in grids]))
 
 
 def settled(images: np.ndarray, seed: int, batches: int = 150) -> keras.Model:
@@ -245,7 +245,7 @@ def supervised(images: np.ndarray, labels: np.ndarray, rate: float, seed: int) -
     """D's convolutions under ten logits in place of one, trained on these labels alone."""
     keras.utils.set_random_seed(seed)
     body = models.dcgan_discriminator(base_filters=FILTERS)
-    network = keras.Model(body.inputs, layers.Dense(10)(body.layers[-1].input))
+    network = keras.Model(body.inputs[0], layers.Dense(10)(body.layers[-1].input))
     steps = STEPS[len(labels)]
     falling = optimizers.schedules.CosineDecay(rate, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
