@@ -37,6 +37,7 @@ def test_without_an_activation_the_generator_leaves_the_range():
 
 
 def test_the_discriminator_returns_logits():
+    keras.utils.set_random_seed(0)
     discriminator = models.mlp_discriminator((2,), (8,))
     assert discriminator.layers[-1].activation is activations.linear
     logits = discriminator(np.random.default_rng(0).normal(scale=1000.0, size=(50, 2))).numpy()
