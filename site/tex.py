@@ -47,7 +47,7 @@ _BLOCKS = {
     + _G
     + r"J_G + \lambda\,\text{CE}(G(z))",
     "G and Q minimise   G's loss of the objective − λ·L,    L = E[log Q(c | x)] + H(c) ≤ I(c; G(z, c))": (
-        r"\text{G and Q minimise}\quad & J_G - \lambda L, \qquad"
+        r"\text{G and Q minimise}\quad & J_G - \lambda L, \qquad "
         r"L = \mathbb{E}[\log Q(c \mid x)] + H(c) \le I(c;\, G(z, c))"
     ),
     "D minimises   CE(labelled real) + its loss of the objective on log Z\n"

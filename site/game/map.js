@@ -154,7 +154,7 @@ function frame(now) {
   if (speed === "full") {
     do turn(game.next);
     while (running && performance.now() - now < FRAME);
-    if (now - lastPicture > 100) draw(now);
+    if (!running || now - lastPicture > 100) draw(now); // at the end always: a fault is to be seen
   } else if (now - lastTurn > 1000 / Number(speed)) {
     lastTurn = now;
     const player = game.next;
