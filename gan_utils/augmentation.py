@@ -224,5 +224,4 @@ class AdaptiveAugmentation(keras.callbacks.Callback):
             real = [float(np.mean(judge(images, training=False) > 0.0)) for images in self.images]
             r = real[0] - real[1]
             self.layer.probability.assign(self.moved(float(self.layer.probability), r))
-            optimizer = getattr(self.model.g_optimizer, "inner_optimizer", self.model.g_optimizer)
-            self.course.append((int(optimizer.iterations), r, float(self.layer.probability)))
+            self.course.append((self.model.steps_of_g, r, float(self.layer.probability)))

@@ -467,9 +467,9 @@ class FadeIn(keras.callbacks.Callback):
         self._move()  # before a film is drawn and a checkpoint is written
 
     def _move(self) -> None:
-        optimizer = getattr(self.model.g_optimizer, "inner_optimizer", self.model.g_optimizer)
+        alpha = self.alpha(self.model.steps_of_g)
         for layer in self.layers:
-            layer.alpha.assign(self.alpha(int(optimizer.iterations)))
+            layer.alpha.assign(alpha)
 
 
 class Film(SampleGrid):

@@ -69,10 +69,14 @@ class Trainer(keras.Model):
             history.history[name] = values + history.history.get(name, [])
         return history
 
+    @property
+    def steps_of_g(self) -> int:
+        """Steps that G's optimizer has made; a checkpoint restores them. In half precision its shell counts none."""
+        return int(getattr(self.g_optimizer, "inner_optimizer", self.g_optimizer).iterations)
+
     def _begin_mean(self) -> None:
         """Before its first step, the generator may have been given other weights than the mean was made from."""
-        optimizer = getattr(self.g_optimizer, "inner_optimizer", self.g_optimizer)
-        if self.mean_generator is not None and optimizer.iterations.numpy() == 0:
+        if self.mean_generator is not None and self.steps_of_g == 0:
             self.mean_generator.set_weights(self.generator.get_weights())
 
     def _arrange(self, dataset: tf.data.Dataset, steps: int | None) -> tuple[tf.data.Dataset, int | None]:

@@ -10,6 +10,7 @@ again. Takes about 50 minutes on one CPU core; two processes share it.
 """
 
 import functools
+import itertools
 import os
 from typing import Any
 
@@ -56,13 +57,12 @@ def train(seed: int, augments: str, count: int = FEW) -> dict[str, Any]:
     kept = images[HELD_OUT:] if augments == "steered" else images
     dataset = data.batches(kept, BATCH, seed).repeat()
     clock, curve = study.Clock(SECONDS), []
-    gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0, callbacks=callbacks)  # compiles
-    while clock.spent < SECONDS:
-        gan.fit(dataset, steps_per_epoch=CHECK, verbose=0, callbacks=[clock, *callbacks])
+    checks = itertools.takewhile(lambda _: clock.spent < SECONDS, itertools.count(AT_ONCE + CHECK, CHECK))
+    for done, _ in study.stretches(gan, dataset, checks, clock, AT_ONCE, callbacks):
         samples = gan.sample(SAMPLES, seed=2)
         if not np.isfinite(samples).all():
             break
-        curve.append([int(gan.g_optimizer.iterations), round(clock.spent, 1), *point(gan, samples, kept[:FEW], seed)])
+        curve.append([done, round(clock.spent, 1), *point(gan, samples, kept[:FEW], seed)])
     last = dict(zip(POINT[2:4], curve[-1][2:4], strict=True)) if curve else {}
     record = {"augments": augments, "count": count, "frechet": last.get(POINT[2]), "nearest": last.get(POINT[3])}
     record |= walked(lambda z: gan.drawing_network.predict(z, batch_size=500, verbose=0))
@@ -86,7 +86,7 @@ def build(augments: str, images: np.ndarray) -> tuple[gan_utils.GAN, list[augmen
 
 def point(gan: gan_utils.GAN, samples: np.ndarray, training: np.ndarray, seed: int) -> list[float | None]:
     """A point of the curve, from `POINT[2]` on."""
-    found = features(samples)
+    found = study.face_features(samples)
     right = [np.mean(gan.discriminator.predict(some, verbose=0) > 0.0) for some in (training, unseen(seed))]
     layers = [layer for layer in gan.discriminator.layers if isinstance(layer, augmentation.Augmentation)]
     p = float(layers[0].probability) if layers else 0.0
@@ -99,7 +99,7 @@ def nearest_is_training(found: np.ndarray, training: np.ndarray, seed: int) -> f
 
     Without memory it is ½.
     """
-    both = np.concatenate([features(training), features(unseen(seed)[: len(training)])])
+    both = np.concatenate([study.face_features(training), study.face_features(unseen(seed)[: len(training)])])
     _, indices = metrics.nearest_neighbors(found[:NEAREST], both)
     return float(np.mean(indices[:, 0] < len(training)))
 
@@ -108,7 +108,7 @@ def walked(draw: Any) -> dict[str, list[float]]:
     """Notebook 05's numbers of `WALKS` walks on arcs: the largest step of 64, and of 128, by the mean; the length."""
     start, end = np.random.default_rng(4).standard_normal((2, WALKS, LATENT))
     path = latent.spherical(start, end, steps=129).reshape(-1, LATENT)
-    seen = features(draw(path)).reshape(129, WALKS, -1)
+    seen = study.face_features(draw(path)).reshape(129, WALKS, -1)
     told = {}
     for steps in (64, 128):
         each = np.linalg.norm(np.diff(seen[:: 128 // steps], axis=0), axis=-1)  # (steps, walks)
@@ -129,7 +129,7 @@ def by_construction(seed: int, kind: str) -> dict[str, Any]:
         samples = remember(np.random.default_rng(2).standard_normal((SAMPLES, LATENT)))
     else:
         samples = faces.draw(faces.sample_attributes(SAMPLES, seed=500 + seed))
-    found = features(samples)
+    found = study.face_features(samples)
     record = {"augments": kind, "count": FEW, "frechet": study.rounded(metrics.frechet_distance(found, fresh()), 4)}
     record["nearest"] = study.rounded(nearest_is_training(found, training, seed), 4)
     record |= walked(remember) if kind == MEMORY else {}
@@ -138,17 +138,6 @@ def by_construction(seed: int, kind: str) -> dict[str, Any]:
 
 def shown(seed: int, samples: np.ndarray) -> str | None:
     return study.encode(samples) if seed == 0 and np.isfinite(samples).all() else None
-
-
-@functools.cache
-def extractor() -> keras.Model:
-    reader = models.load_pretrained("faces_attributes")
-    return keras.Model(reader.inputs, reader.get_layer("features").output)
-
-
-def features(images: np.ndarray) -> np.ndarray:
-    """(samples, 256), of the network that reads attributes."""
-    return extractor().predict(images, batch_size=500, verbose=0)
 
 
 def training_faces(seed: int, count: int) -> np.ndarray:
@@ -164,7 +153,7 @@ def unseen(seed: int) -> np.ndarray:
 @functools.cache
 def fresh() -> np.ndarray:
     """Features of `FRESH` faces that no generator has seen."""
-    return features(faces.draw(faces.sample_attributes(FRESH, seed=3)))
+    return study.face_features(faces.draw(faces.sample_attributes(FRESH, seed=3)))
 
 
 def main() -> None:

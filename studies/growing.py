@@ -10,6 +10,7 @@ again. Takes about 85 minutes on one CPU core; two processes share it.
 """
 
 import functools
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -117,12 +118,10 @@ def train(seed: int, method: str, rate: float, seconds: float) -> tuple[gan_util
     for gan, steps, fades in levels(METHODS[method], rate, seconds):
         side = gan.generator.output_shape[1]
         dataset = data.batches(growing.shrink(training_faces(), side), BATCH, seed).repeat()
-        gan.fit(dataset, steps_per_epoch=AT_ONCE, verbose=0, callbacks=fades)  # compiles
-        while clock.spent < seconds and int(gan.g_optimizer.iterations) < steps:
-            left = max(AT_ONCE, min(CHECK, steps - int(gan.g_optimizer.iterations)))
-            gan.fit(dataset, steps_per_epoch=left, verbose=0, callbacks=[clock, *fades])
+        checks = itertools.takewhile(lambda _: clock.spent < seconds, (*range(AT_ONCE + CHECK, steps, CHECK), steps))
+        for done, _ in study.stretches(gan, dataset, checks, clock, AT_ONCE, fades):
             scores = scored(gan.sample(SAMPLES, seed=2))
-            curve.append([int(gan.g_optimizer.iterations), round(clock.spent, 1), side, *scores])
+            curve.append([done, round(clock.spent, 1), side, *scores])
             if scores[0] is None:
                 return gan, curve
     return gan, curve
@@ -139,15 +138,9 @@ def scored(images: np.ndarray) -> list[float | None]:
     return [study.rounded(distance, 4), study.rounded(sliced(patches(images), fresh_patches), 4)]
 
 
-@functools.cache
-def extractor() -> keras.Model:
-    reader = models.load_pretrained("faces_attributes")
-    return keras.Model(reader.inputs, reader.get_layer("features").output)
-
-
 def features(images: np.ndarray) -> np.ndarray:
     """(samples, 256), of the network that reads attributes, which knows 32 pixels: images are averaged down."""
-    return extractor().predict(growing.shrink(images, 32), batch_size=500, verbose=0)
+    return study.face_features(growing.shrink(images, 32))
 
 
 def patches(images: np.ndarray) -> np.ndarray:

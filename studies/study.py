@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 import gan_utils
-from gan_utils import data, files, metrics
+from gan_utils import data, files, metrics, models
 
 if os.name == "nt":
     import msvcrt
@@ -216,6 +216,17 @@ def frechet(images: np.ndarray, name: str = "MNIST") -> float:
     return metrics.frechet_distance(IMAGES[name][1](images)[0], reference(name))
 
 
+def face_features(images: np.ndarray) -> np.ndarray:
+    """Of faces of 32 pixels, (samples, 256), as the shipped network sees them that reads attributes."""
+    return _face_reader().predict(images, batch_size=500, verbose=0)
+
+
+@functools.cache
+def _face_reader() -> keras.Model:
+    reader = models.load_pretrained("faces_attributes")
+    return keras.Model(reader.inputs, reader.get_layer("features").output)
+
+
 def scores(extracted: tuple[np.ndarray, np.ndarray], real: np.ndarray) -> dict[str, float]:
     """All metrics of (features, logits) against the features of as many real images."""
     features, logits = extracted
@@ -262,16 +273,22 @@ class Clock(keras.callbacks.Callback):
 
 
 def stretches(
-    gan: gan_utils.GAN, dataset: tf.data.Dataset, checks: Iterable[int], clock: Clock, at_once: int
+    gan: gan_utils.GAN,
+    dataset: tf.data.Dataset,
+    checks: Iterable[int],
+    clock: Clock,
+    at_once: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains to each of these steps of G, and tells its number and what the log says of the steps since the last one.
 
-    The first `at_once` steps, which compile, are not on the clock. Whoever reads decides when to end.
+    The first `at_once` steps, which compile, are not on the clock; the callbacks take part in all. Whoever reads
+    decides when to end.
     """
-    gan.fit(dataset, steps_per_epoch=at_once, verbose=0)
+    gan.fit(dataset, steps_per_epoch=at_once, verbose=0, callbacks=list(callbacks))
     done = at_once
     for check in checks:
-        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock]).history
+        history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock, *callbacks]).history
         done = int(gan.g_optimizer.iterations)
         yield done, {name: values[-1] for name, values in history.items()}
 
