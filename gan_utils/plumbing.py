@@ -72,7 +72,7 @@ class Trainer(keras.Model):
     @property
     def steps_of_g(self) -> int:
         """Steps that G's optimizer has made; a checkpoint restores them. In half precision its shell counts none."""
-        return int(getattr(self.g_optimizer, "inner_optimizer", self.g_optimizer).iterations)
+        return int(getattr(self.g_optimizer, "inner_optimizer", self.g_optimizer).iterations.numpy())
 
     def _begin_mean(self) -> None:
         """Before its first step, the generator may have been given other weights than the mean was made from."""
