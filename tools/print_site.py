@@ -128,6 +128,7 @@ def number(page: sync_api.Page, writer: pypdf.PdfWriter) -> None:
     numbers = pypdf.PdfReader(io.BytesIO(page.pdf(**PAPER, **shown)))
     for leaf, foot in list(zip(writer.pages, numbers.pages, strict=True))[1:]:
         leaf.merge_page(foot)
+        leaf.compress_content_streams()
 
 
 def main() -> None:
