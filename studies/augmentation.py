@@ -12,6 +12,7 @@ again. Takes about 50 minutes on one CPU core; two processes share it.
 import functools
 import itertools
 import os
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -57,12 +58,14 @@ def train(seed: int, augments: str, count: int = FEW) -> dict[str, Any]:
     kept = images[HELD_OUT:] if augments == "steered" else images
     dataset = data.batches(kept, BATCH, seed).repeat()
     clock, curve = study.Clock(SECONDS), []
-    checks = itertools.takewhile(lambda _: clock.spent < SECONDS, itertools.count(AT_ONCE + CHECK, CHECK))
+    checks = itertools.count(AT_ONCE + CHECK, CHECK)
     for done, _ in study.stretches(gan, dataset, checks, clock, AT_ONCE, callbacks):
         samples = gan.sample(SAMPLES, seed=2)
         if not np.isfinite(samples).all():
             break
         curve.append([done, round(clock.spent, 1), *point(gan, samples, kept[:FEW], seed)])
+        if clock.spent >= SECONDS:
+            break
     last = dict(zip(POINT[2:4], curve[-1][2:4], strict=True)) if curve else {}
     record = {"augments": augments, "count": count, "frechet": last.get(POINT[2]), "nearest": last.get(POINT[3])}
     record |= walked(lambda z: gan.drawing_network.predict(z, batch_size=500, verbose=0))
@@ -90,17 +93,30 @@ def point(gan: gan_utils.GAN, samples: np.ndarray, training: np.ndarray, seed: i
     right = [np.mean(gan.discriminator.predict(some, verbose=0) > 0.0) for some in (training, unseen(seed))]
     layers = [layer for layer in gan.discriminator.layers if isinstance(layer, augmentation.Augmentation)]
     p = float(layers[0].probability) if layers else 0.0
-    values = [metrics.frechet_distance(found, fresh()), nearest_is_training(found, training, seed), *right, p]
+    values = [metrics.frechet_distance(found, fresh()), nearest(found, training, seed), *right, p]
     return [study.rounded(value, 4) for value in values]
 
 
-def nearest_is_training(found: np.ndarray, training: np.ndarray, seed: int) -> float:
-    """The share of samples to which, of the training images and as many unseen ones, one of the former is nearest.
+def nearest(found: np.ndarray, training: np.ndarray, seed: int) -> float:
+    """`nearest_is_training` of the first samples, for training images and as many that no network has seen."""
+    both = (study.face_features(images) for images in (training, unseen(seed)[: len(training)]))
+    return nearest_is_training(found[:NEAREST], *both)
 
-    Without memory it is ½.
+
+def nearest_is_training(found: np.ndarray, training: np.ndarray, others: np.ndarray) -> float:
+    """The share of samples to which, of both, a training image is nearest; ½ without memory, if both are as many.
+
+    Args:
+        found: features of samples, as are the next two.
+        training: of training images.
+        others: of as many that no network has seen.
+
+    Raises:
+        ValueError: not as many training images as others.
     """
-    both = np.concatenate([study.face_features(training), study.face_features(unseen(seed)[: len(training)])])
-    _, indices = metrics.nearest_neighbors(found[:NEAREST], both)
+    if len(training) != len(others):
+        raise ValueError(f"Got {len(training)} training images and {len(others)} others, expected as many.")
+    _, indices = metrics.nearest_neighbors(found, np.concatenate([training, others]))
     return float(np.mean(indices[:, 0] < len(training)))
 
 
@@ -119,21 +135,23 @@ def walked(draw: Any) -> dict[str, list[float]]:
 def by_construction(seed: int, kind: str) -> dict[str, Any]:
     """The same numbers of a generator that shows the training image whose key is nearest, and of fresh faces."""
     training = training_faces(seed, FEW)
-    keys = np.random.default_rng(1).standard_normal((FEW, LATENT))
-    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
-
-    def remember(z: np.ndarray) -> np.ndarray:
-        return training[np.argmax(z @ keys.T, axis=1)]
-
+    remember = memory(training)
     if kind == MEMORY:
         samples = remember(np.random.default_rng(2).standard_normal((SAMPLES, LATENT)))
     else:
         samples = faces.draw(faces.sample_attributes(SAMPLES, seed=500 + seed))
     found = study.face_features(samples)
     record = {"augments": kind, "count": FEW, "frechet": study.rounded(metrics.frechet_distance(found, fresh()), 4)}
-    record["nearest"] = study.rounded(nearest_is_training(found, training, seed), 4)
+    record["nearest"] = study.rounded(nearest(found, training, seed), 4)
     record |= walked(remember) if kind == MEMORY else {}
     return {**record, "curve": [], "course": [], "samples": shown(seed, samples[:16])}
+
+
+def memory(images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A generator that has learned the images by heart: it shows the one whose key is nearest to the latent."""
+    keys = np.random.default_rng(1).standard_normal((len(images), LATENT))
+    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
+    return lambda z: images[np.argmax(z @ keys.T, axis=1)]
 
 
 def shown(seed: int, samples: np.ndarray) -> str | None:

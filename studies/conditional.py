@@ -224,7 +224,7 @@ def train(
     clock = study.Clock(seconds)
     gan.fit(dataset, steps_per_epoch=10**6, verbose=0, callbacks=[clock])
     weights = gan.generator.count_params() + gan.discriminator.count_params()
-    return gan, {"g_steps": int(gan.g_optimizer.iterations), "cpu_seconds": round(clock.spent, 1), "weights": weights}
+    return gan, {"g_steps": gan.steps_of_g, "cpu_seconds": round(clock.spent, 1), "weights": weights}
 
 
 def scores(images: np.ndarray, asked: np.ndarray | None, kind: str | None, seed: int) -> dict[str, Any]:

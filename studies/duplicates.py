@@ -57,13 +57,15 @@ def train(seed: int, kind: str) -> dict[str, Any]:
     gan.compile(*(keras.optimizers.Adam(RATE, beta_1=0.5) for _ in networks), steps_per_execution=AT_ONCE)
     dataset = data.batches(images, BATCH, seed).repeat()
     clock, curve = study.Clock(SECONDS), []
-    checks = itertools.takewhile(lambda _: clock.spent < SECONDS, itertools.count(AT_ONCE + CHECK, CHECK))
+    checks = itertools.count(AT_ONCE + CHECK, CHECK)
     for done, _ in study.stretches(gan, dataset, checks, clock, AT_ONCE):
         samples = gan.sample(FEW, seed=2)
         if not np.isfinite(samples).all():
             break
         point = scores(samples, seed, owners)
         curve.append([done, round(clock.spent, 1), *(point[name] for name in ("frechet", "nearest", *NEAR))])
+        if clock.spent >= SECONDS:
+            break
     samples = gan.sample(SAMPLES, seed=1)
     record = {"kind": kind, "images": len(images), **cleaning, **scores(samples, seed, owners)}
     record |= augmentation.walked(lambda z: gan.drawing_network.predict(z, batch_size=500, verbose=0))
@@ -76,12 +78,7 @@ def by_construction(seed: int, kind: str) -> dict[str, Any]:
     if kind == REAL:
         samples = faces.draw(faces.sample_attributes(SAMPLES, seed=500 + seed))
         return {"kind": kind, "images": 0, **scores(samples, seed, np.array([-1])), **pictures(samples, seed, images)}
-    keys = np.random.default_rng(1).standard_normal((len(images), LATENT))
-    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
-
-    def remember(z: np.ndarray) -> np.ndarray:
-        return images[np.argmax(z @ keys.T, axis=1)]
-
+    remember = augmentation.memory(images)
     samples = remember(np.random.default_rng(2).standard_normal((SAMPLES, LATENT)))
     record = {"kind": kind, "images": len(images), **scores(samples, seed, owners), **augmentation.walked(remember)}
     return {**record, **pictures(samples, seed, images)}
@@ -235,7 +232,7 @@ def scores(samples: np.ndarray, seed: int, owners: np.ndarray) -> dict[str, Any]
     shares, owed = [float(of.any(axis=1).mean()) for of in (hits, control)], float(np.mean(owners >= 0))
     values = {
         "frechet": metrics.frechet_distance(found[:FEW], augmentation.fresh()),
-        "nearest": nearest_is_training(found[:FEW], *both(seed)),
+        "nearest": augmentation.nearest_is_training(found[:FEW], *both(seed)),
         **dict(zip(NEAR, shares, strict=True)),
         "owed": owed,
         "paid": (shares[0] - shares[1]) / owed if owed else None,
@@ -282,14 +279,6 @@ def unseen() -> np.ndarray:
     """Features of the faces that fix the bounds, drawn in four parts to spare memory."""
     parts = [faces.sample_attributes(UNSEEN // 4, seed=40 + part) for part in range(4)]
     return np.concatenate([study.face_features(faces.draw(part)) for part in parts])
-
-
-def nearest_is_training(found: np.ndarray, training: np.ndarray, others: np.ndarray) -> float:
-    """The share of samples to which, of both, a training image is nearest; ½ without memory, if both are as many."""
-    if len(training) != len(others):
-        raise ValueError(f"Got {len(training)} training images and {len(others)} others, expected as many.")
-    _, indices = metrics.nearest_neighbors(found, np.concatenate([training, others]))
-    return float(np.mean(indices[:, 0] < len(training)))
 
 
 @functools.cache

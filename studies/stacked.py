@@ -110,9 +110,7 @@ class Course(study.Clock):
         if self.spent < self.seconds * (len(self.found) + 1) / PARTS:
             return
         begin, images = time.process_time(), self.model.sample(PART_SAMPLES, seed=2)
-        self.found.append(
-            {"cpu_seconds": round(self.spent, 1), "g_steps": int(self.model.g_optimizer.iterations.numpy())}
-        )
+        self.found.append({"cpu_seconds": round(self.spent, 1), "g_steps": self.model.steps_of_g})
         if np.isfinite(images).all():
             self.found[-1] |= counts(read(images), self.shares)
         self.begin += time.process_time() - begin
@@ -135,7 +133,7 @@ def train(seed: int, method: str, filters: int) -> dict[str, Any]:
         "method": method,
         "d_filters": filters,
         "weights": {"d": network.count_params(), "g": gan.generator.count_params()},
-        "g_steps": int(gan.g_optimizer.iterations.numpy()),
+        "g_steps": gan.steps_of_g,
         **found,
         "frechet": round(study.frechet(single), 2) if finite else None,
         "course": course.found,

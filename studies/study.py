@@ -289,7 +289,7 @@ def stretches(
     done = at_once
     for check in checks:
         history = gan.fit(dataset, steps_per_epoch=check - done, verbose=0, callbacks=[clock, *callbacks]).history
-        done = int(gan.g_optimizer.iterations)
+        done = gan.steps_of_g
         yield done, {name: values[-1] for name, values in history.items()}
 
 

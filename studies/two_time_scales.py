@@ -52,7 +52,7 @@ def train(seed: int, d_rate: float, g_rate: float, images: np.ndarray, reference
     clock = study.Clock(SECONDS)
     history = gan.fit(dataset, steps_per_epoch=10**6, verbose=0, callbacks=[clock]).history
     told = {name: study.rounded(history[name][-1]) for name in gan.score_names()}
-    record = {"d_rate": d_rate, "g_rate": g_rate, "g_steps": int(gan.g_optimizer.iterations), **told}
+    record = {"d_rate": d_rate, "g_rate": g_rate, "g_steps": gan.steps_of_g, **told}
     samples = gan.sample(SAMPLES, seed=1)
     if not np.isfinite(samples).all():
         return {**record, "frechet": None, "samples": None}

@@ -62,9 +62,9 @@ def test_a_sample_is_as_far_from_a_group_as_from_its_nearest_image():
 
 def test_nearest_is_half_without_memory():
     training, others = np.arange(0.0, 100.0, 2.0)[:, np.newaxis], np.arange(1.0, 100.0, 2.0)[:, np.newaxis]
-    assert duplicates.nearest_is_training(training + 0.1, training, others) == 1.0
+    assert duplicates.augmentation.nearest_is_training(training + 0.1, training, others) == 1.0
     between = np.arange(100)[:, np.newaxis] + 0.1
-    assert duplicates.nearest_is_training(between, training, others) == 0.5
+    assert duplicates.augmentation.nearest_is_training(between, training, others) == 0.5
 
 
 def test_twenty_copies_differ_and_are_near_what_they_copy(originals):
@@ -132,4 +132,4 @@ def test_wrong_calls_are_refused():
     with pytest.raises(ValueError, match="Got 100 unseen faces, expected at least 5000"):
         duplicates.bounds_of(np.zeros((1, 1, 2)), np.zeros((100, 2)))
     with pytest.raises(ValueError, match="Got 3 training images and 2 others, expected as many"):
-        duplicates.nearest_is_training(np.zeros((1, 2)), np.zeros((3, 2)), np.zeros((2, 2)))
+        duplicates.augmentation.nearest_is_training(np.zeros((1, 2)), np.zeros((3, 2)), np.zeros((2, 2)))
