@@ -26,7 +26,7 @@ from keras import layers, optimizers
 
 from gan_utils import data, vae
 
-SECONDS = 150.0  # of CPU time, of the training without labels
+SECONDS = 100.0  # of CPU time, of the training without labels
 STARTS = {"scratch": None, "autoencoder": "autoencoder", "VAE": "VAE, 20 latents"}
 LABELS = (100, 1_000)
 RATES = (3e-4, 1e-3, 3e-3)
