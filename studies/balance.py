@@ -17,11 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # so that CPU time means the same for all
 
 import keras
+import numpy as np
 import study
 import tensorflow as tf
 
 import gan_utils
-from gan_utils import data, metrics, models
+from gan_utils import data, models
 from gan_utils.training import as_batch, keep_statistics
 
 STEPS, SECONDS = 1_000, 60.0  # of G, and of CPU time in training: a run ends when it has made both
@@ -63,7 +64,10 @@ SCHEDULES = {"D until it is right": AT_MOST, "D only if it is not": 1}
 
 
 def train(seed: int, g_filters: int, d_filters: int, d_steps: int, schedule: str | None) -> dict[str, Any]:
-    """The curve of one run: steps of G, CPU seconds, Fréchet distance of `SAMPLES` samples, D's scores."""
+    """The curve of one run: steps of G, CPU seconds, Fréchet distance of `SAMPLES` samples, D's scores.
+
+    It ends at the first look at which a sample is not finite, whose distance is None.
+    """
     networks = models.dcgan_generator(base_filters=g_filters), models.dcgan_discriminator(base_filters=d_filters)
     build = gan_utils.GAN if schedule is None else Scheduled
     gan = build(*networks, latent_dim=LATENT, **({} if schedule is None else {"at_most": SCHEDULES[schedule]}))
@@ -73,10 +77,11 @@ def train(seed: int, g_filters: int, d_filters: int, d_steps: int, schedule: str
     clock, curve = study.Clock(float("inf")), []
     for done, log in study.stretches(gan, dataset, CHECKS, clock, AT_ONCE):
         samples = gan.sample(SAMPLES, seed=1)
-        distance = metrics.frechet_distance(metrics.digit_features(samples)[0], study.reference())
+        finite = bool(np.isfinite(samples).all())
+        distance = study.frechet(samples) if finite else None
         told = [study.rounded(log[name], 4) for name in gan.score_names()]
         curve.append([done, round(clock.spent, 1), study.rounded(distance, 4), *told])
-        if done >= STEPS and clock.spent >= SECONDS:
+        if not finite or (done >= STEPS and clock.spent >= SECONDS):
             break
     updates = int(gan.d_optimizer.iterations)
     weights = [networks[0].count_params(), networks[1].count_params()]
