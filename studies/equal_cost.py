@@ -2,10 +2,10 @@
 
     python studies/equal_cost.py
 
-Fifteen methods, each with the penalty, the optimizer and the D steps of its paper, and with a learning rate of its own
+Nineteen methods, each with the penalty, the optimizer and the D steps of its paper, and with a learning rate of its own
 out of the same three: that of the smallest Fréchet distance on MNIST, on another seed, to digits held out from the
 training set (data/results/equal_cost_rates.json). Then all play on MNIST and Fashion-MNIST for the same seconds of CPU
-time. A run that is in the files is not made again. Takes about ten hours on one CPU core; two processes share it.
+time. A run that is in the files is not made again. Takes about thirteen hours on one CPU core; two processes share it.
 """
 
 import functools
@@ -24,7 +24,8 @@ import tensorflow as tf
 from keras import layers, optimizers
 
 import gan_utils
-from gan_utils import data, games, losses, metrics, models, penalties
+from gan_utils import data, games, losses, metrics, models, normalization, penalties
+from gan_utils.attention import SelfAttention
 from gan_utils.layers import LayerNormalization
 
 SECONDS, RATE_SECONDS = 300.0, 150.0  # of CPU time in training, and in the choice of the learning rate
@@ -51,6 +52,8 @@ class Method:
         beta_1: of Adam; None is RMSProp.
         game: makes the GAN of a generator and a discriminator.
         recipe: the rest of `compile`.
+        d_rate: D's learning rate as a multiple of G's, which is the one that is chosen.
+        networks: makes other networks of those that the row has otherwise; None for these.
     """
 
     objective: losses.Objective | None = None
@@ -60,9 +63,36 @@ class Method:
     beta_1: float | None = 0.5
     game: Callable[..., gan_utils.GAN] = gan_utils.GAN
     recipe: dict[str, Any] = field(default_factory=dict)
+    d_rate: float = 1.0
+    networks: Callable[..., tuple[keras.Model, keras.Model]] | None = None
 
     def optimizer(self, rate: float) -> keras.optimizers.Optimizer:
         return optimizers.RMSprop(rate) if self.beta_1 is None else optimizers.Adam(rate, beta_1=self.beta_1)
+
+
+def virtual(generator: keras.Model, discriminator: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Both networks with virtual batch normalisation: by a batch of latents, and one of training digits."""
+    random = np.random.default_rng(0)
+    latents, images = random.normal(size=(BATCH, LATENT)), data.load_mnist("train")[0][:BATCH]
+    pairs = (generator, latents), (discriminator, images)
+    return tuple(normalization.with_reference(*pair, virtual=True) for pair in pairs)
+
+
+def attentive(generator: keras.Model, discriminator: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Both networks with self-attention: of G at 8×8 positions, of D at 7×7, each with 32 channels."""
+    return tuple(with_attention(network, 2 * FILTERS) for network in (generator, discriminator))
+
+
+def with_attention(network: keras.Model, channels: int) -> keras.Model:
+    """The network with self-attention behind its last activation of so many channels."""
+    kinds = layers.ReLU | layers.LeakyReLU
+    after = max(
+        index
+        for index, layer in enumerate(network.layers)
+        if isinstance(layer, kinds) and len(layer.output.shape) == 4 and layer.output.shape[-1] == channels
+    )
+    parts = [*network.layers[: after + 1], SelfAttention(spectral=True), *network.layers[after + 1 :]]
+    return keras.Sequential([keras.Input(network.input_shape[1:]), *parts], name=network.name)
 
 
 METHODS = {
@@ -81,6 +111,10 @@ METHODS = {
     "R3GAN": Method(losses.relativistic(), "layer", penalties.r1() + penalties.r2(), beta_1=0.0),
     "EBGAN": Method(game=functools.partial(games.EBGAN, margin=MARGIN, pull_away=0.1)),
     "BEGAN": Method(game=games.BEGAN),
+    "layer norm in D": Method(losses.non_saturating(), "layer"),
+    "TTUR": Method(losses.non_saturating(), d_rate=4.0),
+    "virtual batch norm": Method(losses.non_saturating(), networks=virtual),
+    "attention": Method(losses.hinge(), "spectral", networks=attentive),
 }
 
 
@@ -95,7 +129,8 @@ def networks(method: str) -> tuple[keras.Model, keras.Model]:
     chosen = METHODS[method]
     bounds = {"constraint": penalties.WeightClip(chosen.clip)} if chosen.clip else {}
     discriminator = models.dcgan_discriminator(base_filters=FILTERS, normalization=chosen.normalization, **bounds)
-    return models.dcgan_generator(base_filters=FILTERS), discriminator
+    plain = models.dcgan_generator(base_filters=FILTERS), discriminator
+    return chosen.networks(*plain) if chosen.networks else plain
 
 
 def autoencoder() -> keras.Model:
@@ -116,7 +151,7 @@ def build(method: str, rate: float) -> gan_utils.GAN:
     """The GAN of a row, compiled."""
     chosen = METHODS[method]
     gan = chosen.game(*networks(method), latent_dim=LATENT)
-    both = [chosen.optimizer(rate), chosen.optimizer(rate)]
+    both = [chosen.optimizer(chosen.d_rate * rate), chosen.optimizer(rate)]
     game = {} if chosen.objective is None else {"objective": chosen.objective, "penalty": chosen.penalty}
     gan.compile(*both, **game, **chosen.recipe, steps_per_execution=AT_ONCE)
     return gan
@@ -196,6 +231,10 @@ def described(name: str) -> str:
         "RMSProp" if method.beta_1 is None else f"Adam, beta_1={method.beta_1:g}",
         f"{method.recipe.get('d_steps', 1)} D steps",
     ]
+    if method.d_rate != 1.0:
+        parts.append(f"D's learning rate {method.d_rate:g} times G's")
+    if method.networks:
+        parts.append(f"networks: {method.networks.__name__}")
     if not method.objective:
         kind = getattr(method.game, "func", method.game).__name__
         settings = getattr(method.game, "keywords", {})
