@@ -20,7 +20,8 @@ from gan_utils import data, metrics
 
 SETTINGS = {"plain": {}, "doubled": {"factor": 2}}
 RESULTS = study.FOLDER
-NAMES = sorted(path.stem for path in RESULTS.glob("*.json") if path.stem != "versions")
+NO_STUDY = {"precision_gpu", "versions"}  # written by benchmarks/precision.py and tools/check_versions.py
+NAMES = sorted(path.stem for path in RESULTS.glob("*.json") if path.stem not in NO_STUDY)
 
 # A process that makes two runs, the first of them when another process has begun too, and gets stuck in the third.
 STUCK = """
