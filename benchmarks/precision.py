@@ -1,7 +1,7 @@
 """Times the DCGAN's training step against precision, XLA and batch size, on a CPU or a GPU.
 
     python benchmarks/precision.py                      # a few minutes on two CPU cores
-    python benchmarks/precision.py --json times.json   # data/results/precision_gpu.json was made so, on a machine that was lent
+    python benchmarks/precision.py --json times.json   # data/results/precision_gpu.json is such a file, of a GPU
 
 Two networks of the course: digits, 28×28 and gray with 64 base filters, and faces, 64×64 in colour with 128, those of
 the paper. One batch in memory serves every step. Ten steps are one call (`steps_per_execution`) and, but for the line
