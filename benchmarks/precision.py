@@ -1,6 +1,6 @@
 """Times the DCGAN's training step against precision, XLA and batch size, on a CPU or a GPU.
 
-    python benchmarks/precision.py                      # a few minutes on two CPU cores
+    python benchmarks/precision.py                     # a few minutes on two CPU cores
     python benchmarks/precision.py --json times.json   # data/results/precision_gpu.json is such a file, of a GPU
 
 Two networks of the course: digits, 28×28 and gray with 64 base filters, and faces, 64×64 in colour with 128, those of
